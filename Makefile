@@ -19,3 +19,34 @@ help:  ## this list
 	@touch $@
 
 setup: .venv/.ready  ## install everything into .venv
+
+demo: setup  ## the main job on a real local Kafka, in a terminal, then everything is stopped
+	@tocsin demo
+
+up: setup  ## the demo's coalition, kept running for you to play with; `make down` ends it
+	@tocsin demo --keep
+
+down: setup  ## stop what `make up` started and delete its data
+	@tocsin demo --stop
+
+lint: setup  ## format, lint and import layers
+	ruff format --check .
+	ruff check .
+	lint-imports
+
+types: setup  ## mypy and pyright, both strict, tests included
+	mypy
+	basedpyright
+
+test: lint types  ## lint, types, unit and integration tests (real Kafka), short fault runs
+	tocsin schemas lint
+	pytest
+
+faults: setup  ## the long fault runs
+	TOCSIN_FAULTS=long pytest tests/faults
+
+bench: setup  ## throughput and latency, beside two plain loops
+	python -m tests.bench.run
+
+clean: down  ## remove .venv and .tocsin
+	rm -rf .venv .tocsin

@@ -1,0 +1,217 @@
+"""The fan-out process: takes the lanes that its consumer group assigns to it, and works each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from tocsin.consumers.decide import Subscription
+from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.lane import Notary
+from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
+from tocsin.consumers.ledger import Headers
+from tocsin.consumers.metrics import FanoutMetrics
+from tocsin.consumers.watch import SightWatcher, TopicWatcher
+from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.catalog import schema
+from tocsin.schemas.codec import encode
+from tocsin.schemas.directory import VersionFloor
+from tocsin.schemas.names import ledger_topic
+from tocsin.schemas.signing import SigningKey, sign_headers
+from tocsin.schemas.uuid7 import uuid7
+
+GROUP = "fanout.lanes"
+SESSION_TIMEOUT_MS = 6_000
+# transactional calls cannot be interrupted, so the grace period exceeds their longest
+STOP_MAX_S = 50.0
+RESTART_S = 1.0
+CONFIRM_MAX_S = 10.0
+
+_LEDGER_PREFIX = ledger_topic("")
+
+log = structlog.get_logger()
+
+
+def notary(key: SigningKey, coalition: str) -> Notary:
+    """Signs notices with the exchange's key."""
+    notice = schema("notice")
+
+    def sign(record: Mapping[str, Any]) -> tuple[bytes, Headers]:
+        value = encode(notice, {"notice_id": str(uuid7()), **record})
+        return value, tuple(sign_headers(key, coalition, notice, value))
+
+    return sign
+
+
+@dataclass(frozen=True, slots=True)
+class FanoutSettings:
+    """`name` makes the process known to the group across restarts (static membership); two may not share one."""
+
+    worker: str
+    name: str | None = None
+    lane_worker: type[LaneWorker] = LaneWorker
+
+
+class Fanout:
+    """One process of the fan-out. `run` blocks until `stop` is called; everything it owns is released on return."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        subscriptions: Mapping[str, Subscription],
+        settings: FanoutSettings,
+        *,
+        metrics: FanoutMetrics | None = None,
+    ) -> None:
+        config = bundle.kafka_config()
+        self.metrics = metrics or FanoutMetrics()
+        self._settings = settings
+        self._exchange = Exchange(
+            config=config,
+            coalition=bundle.coalition,
+            worker=settings.worker,
+            notary=notary(bundle.signing_key(), bundle.coalition),
+            subscriptions=subscriptions,
+        )
+        floor = VersionFloor(bundle.path / "directory-version")
+        self._watch = Watch(
+            SightWatcher(config),
+            TopicWatcher(config),
+            DirectoryWatcher(config, bundle.coalition, bundle.roots, floor),
+        )
+        self._stop_asked = threading.Event()
+        self._lanes: dict[str, LaneWorker] = {}
+        self._restart_at: dict[str, float] = {}
+        self._consumer = Consumer(self._group_config(config))
+
+    def _group_config(self, config: Mapping[str, str | int]) -> dict[str, Any]:
+        static = {"group.instance.id": self._settings.name} if self._settings.name else {}
+        return {
+            **config,
+            **static,
+            "group.id": GROUP,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": SESSION_TIMEOUT_MS,
+            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 4,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "topic.metadata.refresh.interval.ms": 2_000,
+        }
+
+    def stop(self) -> None:
+        """Ask `run` to end: lanes finish their current transaction first."""
+        self._stop_asked.set()
+
+    def run(self) -> None:
+        """Work until stopped."""
+        for watcher in (self._watch.sight, self._watch.topics, self._watch.directory):
+            watcher.start()
+        self._consumer.subscribe(
+            [f"^{_LEDGER_PREFIX.replace('.', '[.]')}"], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+        try:
+            while not self._stop_asked.is_set():
+                self._poll()
+        finally:
+            self._end_lanes(list(self._lanes))
+            self._consumer.close()
+            for watcher in (self._watch.sight, self._watch.topics):
+                watcher.stop()
+            self._watch.directory.close()
+
+    def _poll(self) -> None:
+        message = self._consumer.poll(0.2)
+        error = message.error() if message is not None else None
+        if error is not None and error.fatal():
+            raise KafkaException(error)
+        for lane, worker in list(self._lanes.items()):
+            if worker.ending is not None:
+                self._ended(lane, worker.ending)
+        for lane, at in list(self._restart_at.items()):
+            if time.monotonic() >= at:
+                del self._restart_at[lane]
+                self._start_lane(lane)
+
+    def _ended(self, lane: str, ending: Ending) -> None:
+        """A lane that was fenced or failed is tried again while the group gives it to us; a stopped one waits for help."""
+        del self._lanes[lane]
+        if ending in (Ending.FENCED, Ending.FAILED):
+            self._restart_at[lane] = time.monotonic() + RESTART_S
+
+    # -- what the group says -----------------------------------------------------------------------------------------
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(partitions)
+        consumer.pause(partitions)  # an assigned ledger partition is a lane; its records are read by the lane itself
+        for partition in partitions:
+            self._start_lane(_lane(partition))
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._end_lanes([_lane(partition) for partition in partitions])
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning("lanes_lost", lanes=[_lane(partition) for partition in partitions])
+        self._end_lanes([_lane(partition) for partition in partitions])
+
+    def _start_lane(self, lane: str) -> None:
+        worker = self._settings.lane_worker(
+            lane, self._exchange, self._watch, confirm=self._confirmer(lane), metrics=self.metrics
+        )
+        self._lanes[lane] = worker
+        worker.start()
+
+    def _end_lanes(self, lanes: list[str]) -> None:
+        for lane in lanes:
+            self._restart_at.pop(lane, None)
+        workers = [self._lanes.pop(lane) for lane in lanes if lane in self._lanes]
+        for worker in workers:
+            worker.stop()
+        deadline = time.monotonic() + STOP_MAX_S
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                log.error("lane_not_stopped", lane=worker.jurisdiction)
+
+    def _confirmer(self, lane: str) -> Callable[[threading.Event], bool]:
+        """Asks the broker, not local memory, whether this process is still a member that holds `lane`.
+
+        A synchronous offset commit carries the member's generation, and fails once the group has moved on: so a process
+        that was stopped and wakes up does not fence its successor.
+        """
+        partition = TopicPartition(ledger_topic(lane), 0, 0)
+
+        def confirm(stop_asked: threading.Event) -> bool:
+            deadline = time.monotonic() + CONFIRM_MAX_S
+            while time.monotonic() < deadline and not stop_asked.is_set():
+                try:
+                    self._consumer.commit(offsets=[partition], asynchronous=False)
+                except KafkaException as failure:
+                    if cast("KafkaError", failure.args[0]).code() not in _PASSING:
+                        return False
+                    time.sleep(0.1)
+                else:
+                    return any(_lane(assigned) == lane for assigned in self._consumer.assignment())
+            return False
+
+        return confirm
+
+
+_PASSING = (
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError._TRANSPORT,  # noqa: SLF001  # librdkafka's name
+    KafkaError._TIMED_OUT,  # noqa: SLF001  # librdkafka's name
+    KafkaError._WAIT_COORD,  # noqa: SLF001  # librdkafka's name
+)
+
+
+def _lane(partition: TopicPartition) -> str:
+    return partition.topic.removeprefix(_LEDGER_PREFIX)

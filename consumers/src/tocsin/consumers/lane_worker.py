@@ -1,0 +1,249 @@
+"""Runs one lane on Kafka: takes it over, then reads, verifies, decides and delivers until it is told to stop or is fenced."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+
+from tocsin.consumers.alert_reader import AlertReader, Record
+from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted
+from tocsin.consumers.lane import Context, Lane, Notary, Transaction
+from tocsin.consumers.ledger_reader import LedgerReader
+from tocsin.consumers.metrics import FanoutMetrics
+from tocsin.consumers.decide import Subscription
+from tocsin.consumers.transactions import TransactionPair
+from tocsin.consumers.verification import Judged, judge
+from tocsin.consumers.watch import SightWatcher, Topics, TopicWatcher
+from tocsin.schemas.directory import Directory
+from tocsin.schemas.names import audit_topic, inbox_topic, ledger_topic
+
+# The 5 s bound on revocation: a snapshot may be this old when copies are produced, and these have 3 s to be appended.
+SIGHT_AGE_MAX_S = 1.5
+RECORDS_MAX = 2_000
+CATCH_UP_BUSY, CATCH_UP_IDLE = 200, 5_000
+RETRY_FIRST_S, RETRY_MAX_S = 1.0, 15.0
+IDLE_WAIT_S = 0.2
+
+
+class Ending(StrEnum):
+    """Why a lane's thread ended."""
+
+    ASKED = "asked"
+    FENCED = "fenced"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What all lanes of a process share."""
+
+    sight: SightWatcher
+    topics: TopicWatcher
+    directory: DirectoryWatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Who the fan-out is: its Kafka login, its coalition, its name, and how it signs notices."""
+
+    config: Mapping[str, str | int]
+    coalition: str
+    worker: str
+    notary: Notary
+    subscriptions: Mapping[str, Subscription]
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Members whose inbox refused: when to try each again, and after how long the next time."""
+
+    retry_at: dict[str, float] = field(default_factory=dict[str, float])
+    wait_s: dict[str, float] = field(default_factory=dict[str, float])
+    unnamed: int = 0
+
+    def note(self, member: str) -> None:
+        wait = self.wait_s.get(member, RETRY_FIRST_S / 2) * 2
+        self.wait_s[member] = min(wait, RETRY_MAX_S)
+        self.retry_at[member] = time.monotonic() + self.wait_s[member]
+
+    def clear(self, member: str) -> None:
+        self.retry_at.pop(member, None)
+        self.wait_s.pop(member, None)
+
+
+class LaneWorker(threading.Thread):
+    """One lane, one thread. `confirm` asks the group whether this process is still given the lane."""
+
+    def __init__(
+        self, jurisdiction: str, exchange: Exchange, watch: Watch, *, confirm: Callable[[threading.Event], bool], metrics: FanoutMetrics
+    ) -> None:
+        super().__init__(name=f"lane-{jurisdiction}", daemon=True)
+        self.jurisdiction = jurisdiction
+        self.ending: Ending | None = None
+        self._exchange = exchange
+        self._watch = watch
+        self._confirm = confirm
+        self._metrics = metrics
+        self._stop_asked = threading.Event()
+        self._pending: deque[Judged] = deque()
+        self._refusals = _Refusals()
+        self._log = structlog.get_logger().bind(lane=jurisdiction, worker=exchange.worker)
+        self._stale = ""
+
+    def stop(self) -> None:
+        """Ask the lane to end after its current transaction."""
+        self._stop_asked.set()
+
+    def run(self) -> None:
+        """Work until stopped, fenced or failed; says which in `ending`."""
+        ledger = LedgerReader(self._exchange.config, self.jurisdiction)
+        try:
+            while not self._stop_asked.is_set():
+                self._own(ledger)
+            self.ending = Ending.ASKED
+        except LaneFenced as fenced:
+            self.ending = Ending.FENCED
+            self._log.warning("lane_fenced", reason=str(fenced))
+        except LaneStopped as stopped:
+            self.ending = Ending.STOPPED
+            self._log.error("lane_stopped", reason=str(stopped))
+        except Exception:
+            self.ending = Ending.FAILED
+            self._log.exception("lane_failed")
+        finally:
+            self._metrics.lane_up(self.jurisdiction, up=False)
+
+    # -- owning the lane ---------------------------------------------------------------------------------------------
+
+    def _own(self, ledger: LedgerReader) -> None:
+        """Take the lane over and work until something makes another take-over necessary."""
+        if not self._confirm(self._stop_asked):
+            raise LaneFenced("the group no longer gives this lane to this process")
+        began = time.monotonic()
+        pair = self._new_pair()
+        reader = AlertReader(self._exchange.config, self.jurisdiction)
+        try:
+            pair.fence()
+            lane = Lane(self.jurisdiction, ledger.read_to_end())
+            lane.set_behind(self._refusals.retry_at)
+            self._pending.clear()
+            self._metrics.lane_up(self.jurisdiction, up=True)
+            self._log.info("lane_taken", lineages=len(lane.ledger.entries), seconds=round(time.monotonic() - began, 3))
+            with ThreadPoolExecutor(2, thread_name_prefix=f"verify-{self.jurisdiction}") as pool:
+                self._work(lane, pair, reader, pool)
+        except TransactionAborted as aborted:
+            self._log.warning("transaction_aborted", reason=str(aborted), topics=sorted(aborted.failed))
+            self._stop_asked.wait(0.1)
+        finally:
+            reader.close()
+            pair.close()
+
+    def _new_pair(self) -> TransactionPair:
+        return TransactionPair(self._exchange.config, self.jurisdiction)
+
+    def _work(self, lane: Lane, pair: TransactionPair, reader: AlertReader, pool: ThreadPoolExecutor) -> None:
+        busy = False
+        while not (self._stop_asked.is_set() or pair.doubtful):
+            topics = self._watch.topics.topics
+            reader.follow(topics, lane.ledger.positions)
+            self._read(reader, pool, wait=not busy)
+            context = self._context(topics)
+            if context is None:
+                self._stop_asked.wait(0.1)
+                continue
+            tx = self._fill(lane, context)
+            self._write(pair, lane, tx)
+            reader.report(tx.positions)
+            if not pair.doubtful:
+                self._pay_refusing(pair, lane, context)
+            busy = bool(self._pending) or lane.has_work(context)
+
+    def _read(self, reader: AlertReader, pool: ThreadPoolExecutor, *, wait: bool) -> None:
+        if len(self._pending) >= RECORDS_MAX:
+            return
+        records: list[Record] = reader.read(RECORDS_MAX, IDLE_WAIT_S if wait else 0)
+        if records:
+            self._pending.extend(judge(records, self._watch.directory, pool))
+
+    def _context(self, topics: Topics) -> Context | None:
+        """What the next transaction is decided on; None while any of it is missing or too old (fail closed)."""
+        sight, directory = self._watch.sight.sight, self._watch.directory.directory
+        if sight is None or sight.age(time.monotonic()) > SIGHT_AGE_MAX_S:
+            return self._fail_closed("the ACLs cannot be read, or are older than their age limit")
+        if directory is None or not self._watch.directory.fresh():
+            return self._fail_closed("the directory is missing, expired or older than its age limit")
+        if self._stale:
+            self._log.info("deliveries_resumed")
+            self._stale = ""
+        return Context(
+            sight=sight,
+            directory=directory,
+            subscriptions=self._exchange.subscriptions,
+            unavailable=_without_inbox(topics, directory),
+            now_ms=time.time_ns() // 1_000_000,
+            worker=self._exchange.worker,
+            notary=self._exchange.notary,
+        )
+
+    def _fail_closed(self, reason: str) -> None:
+        if self._stale != reason:
+            self._log.warning("deliveries_stopped", reason=reason)
+            self._stale = reason
+
+    def _fill(self, lane: Lane, context: Context) -> Transaction:
+        tx = lane.begin(context)
+        decided = 0
+        while self._pending and not lane.must_wait(tx, self._pending[0].outcome(context)):
+            judged = self._pending.popleft()
+            lane.decide(tx, context, judged.source, judged.outcome(context), judged.sha256)
+            decided += 1
+        lane.catch_up(tx, context, CATCH_UP_BUSY if decided else CATCH_UP_IDLE)
+        return tx
+
+    def _write(self, pair: TransactionPair, lane: Lane, tx: Transaction) -> None:
+        if not tx.empty:
+            audit, ledger = audit_topic(self.jurisdiction), ledger_topic(self.jurisdiction)
+            records = [(audit, None, decision) for decision in tx.decisions]
+            try:
+                pair.write(tx.copies, [*records, *((ledger, key, value) for key, value in tx.ledger_records())])
+            except TransactionAborted as aborted:
+                self._suspect(tx, aborted)
+                raise
+            self._refusals.unnamed = 0
+        lane.commit(tx)
+        self._metrics.committed(self.jurisdiction, tx)
+
+    def _suspect(self, tx: Transaction, aborted: TransactionAborted) -> None:
+        """Count the inboxes that refused as behind. When none is named twice running, each pays its debts apart once."""
+        everyone = {copy.member for copy in tx.copies}
+        named = {copy.member for copy in tx.copies if copy.topic in aborted.failed}
+        for member in named or (everyone if len(everyone) == 1 else ()):
+            self._refusals.note(member)
+        if not named and len(everyone) > 1:
+            self._refusals.unnamed += 1
+            if self._refusals.unnamed > 1:
+                self._refusals.retry_at.update(dict.fromkeys(everyone, 0.0))
+
+    def _pay_refusing(self, pair: TransactionPair, lane: Lane, context: Context) -> None:
+        now = time.monotonic()
+        for member in list(lane.behind):
+            if member in context.unavailable or now < self._refusals.retry_at.get(member, 0):
+                continue
+            tx = lane.begin_behind(context, member)
+            self._write(pair, lane, tx)
+            self._refusals.clear(member)
+            if pair.doubtful:
+                return
+
+
+def _without_inbox(topics: Topics, directory: Directory) -> frozenset[str]:
+    return frozenset(member for member in directory.members if inbox_topic(member) not in topics.names)

@@ -1,0 +1,81 @@
+"""Reads a lane's ledger until its last stable offset is its end: the middle part of taking a lane over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import cast
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from tocsin.consumers.errors import LaneFenced
+from tocsin.consumers.ledger import Ledger
+from tocsin.schemas.names import ledger_topic
+
+STABLE_WAIT_MAX_S = 60.0
+
+
+class LedgerReader:
+    """Keeps a `Ledger` up to date with its topic. Reading on after an earlier read is enough: `Ledger.apply` repeats."""
+
+    def __init__(self, config: Mapping[str, str | int], jurisdiction: str) -> None:
+        self.ledger = Ledger()
+        self._topic = ledger_topic(jurisdiction)
+        self._next = 0
+        self._config = {
+            **config,
+            "group.id": f"fanout.{jurisdiction}",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",  # compaction removes the first offsets, which is not a loss
+            "enable.partition.eof": True,
+            "check.crcs": True,
+        }
+        self._admin = AdminClient(dict(config))
+
+    def read_to_end(self) -> Ledger:
+        """Apply everything committed. Call only after both transactional ids are fenced.
+
+        Raises:
+            LaneFenced: somebody's transaction stays open on the ledger, or it cannot be read.
+        """
+        end = self._stable_end()
+        if end <= self._next:
+            return self.ledger
+        consumer = Consumer(self._config)
+        try:
+            consumer.assign([TopicPartition(self._topic, 0, self._next)])
+            while self._next < end:
+                self._take(consumer)
+        finally:
+            consumer.close()
+        return self.ledger
+
+    def _take(self, consumer: Consumer) -> None:
+        for message in consumer.consume(5_000, 0.5):
+            error = message.error()
+            if error is None:
+                self.ledger.apply(cast("bytes", message.key()), message.value())
+            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
+                raise LaneFenced(f"{self._topic}: {error.str()}")
+            self._next = cast("int", message.offset()) + (0 if error else 1)
+
+    def _stable_end(self) -> int:
+        deadline = time.monotonic() + STABLE_WAIT_MAX_S
+        while time.monotonic() < deadline:
+            stable, end = self._offset(IsolationLevel.READ_COMMITTED), self._offset(IsolationLevel.READ_UNCOMMITTED)
+            if stable == end:
+                return end
+            time.sleep(0.05)
+        raise LaneFenced(f"{self._topic}: a transaction has been open for {STABLE_WAIT_MAX_S:.0f} s")
+
+    def _offset(self, isolation: IsolationLevel) -> int:
+        partition = TopicPartition(self._topic, 0)
+        try:
+            futures = self._admin.list_offsets(
+                {partition: OffsetSpec.latest()}, isolation_level=isolation, request_timeout=10
+            )
+            return int(futures[partition].result().offset)
+        except KafkaException as failure:
+            raise LaneFenced(f"{self._topic}: {failure.args[0]}") from failure

@@ -1,0 +1,61 @@
+"""Sight: which members may be given the alerts of a topic, by the live ACLs. Pure: told of snapshots, asked for readers.
+
+Narrow at once, widen with care: brokers learn of ACL changes one after another, so a right counts when the last two
+snapshots agree on it, and is gone as soon as either lacks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tocsin.consumers.acl import AclSet
+from tocsin.schemas.names import DELIVERY_HOST
+
+PRINCIPAL_PREFIX = "User:"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All ACL rows on topics, as one broker answered. `asked_at` is monotonic seconds before the question was sent."""
+
+    acls: AclSet
+    digest: bytes
+    asked_at: float
+    read_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What two successive snapshots agree on. Immutable, so lanes share one without a lock."""
+
+    earlier: Snapshot
+    latest: Snapshot
+    _readers: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+
+    def readers(self, topic: str) -> dict[str, str]:
+        """Member id -> text of the ACL that allows it, for every login name that may READ `topic` from the delivery host."""
+        known = self._readers.get(topic)
+        if known is None:
+            before = self.earlier.acls.readers(topic, DELIVERY_HOST)
+            now = self.latest.acls.readers(topic, DELIVERY_HOST)
+            known = {
+                principal.removeprefix(PRINCIPAL_PREFIX): row.text()
+                for principal, row in sorted(now.items())
+                if principal in before and principal.startswith(PRINCIPAL_PREFIX)
+            }
+            self._readers[topic] = known
+        return known
+
+    @property
+    def state(self) -> tuple[bytes, bytes]:
+        """Equal for two sights that give the same answers."""
+        return (self.earlier.digest, self.latest.digest)
+
+    def age(self, now: float) -> float:
+        """Seconds since the latest snapshot was asked for, at monotonic time `now`."""
+        return now - self.latest.asked_at
+
+    def then(self, snapshot: Snapshot) -> Sight:
+        """The sight after `snapshot`. Answers already worked out are kept when nothing changed."""
+        same = self.state == (self.latest.digest, snapshot.digest)
+        return Sight(self.latest, snapshot, self._readers if same else {})

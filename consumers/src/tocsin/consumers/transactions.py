@@ -1,0 +1,165 @@
+"""The two transactional producers of a lane, used in turn, and nothing else that writes for it.
+
+Two ids in turn: back-to-back transactions of one producer wait for the previous one's markers. Order and offsets stay
+right, since the second begins after the first one's commit returned. Taking over fences both, in fixed order, and the
+first transaction uses the first id: of two owners that interleave, at most one gets past it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from tocsin.consumers.errors import LaneFenced, TransactionAborted
+from tocsin.consumers.lane import Copy
+
+# A re-sent EndTxn can end a later transaction (KAFKA-17754; librdkafka has no per-transaction epoch bump). librdkafka
+# re-sends no sooner than `retry.backoff.ms` less a fifth; a commit that took less than this was sent once.
+RETRY_BACKOFF_MS = 500
+COMMIT_CERTAIN_S = 0.35
+FLUSH_MAX_S = 25.0
+
+ProducerFactory = Callable[[Mapping[str, Any]], Producer]
+_QUEUE_MAX = 400_000
+
+
+def transactional_ids(jurisdiction: str) -> tuple[str, str]:
+    """The ids of a lane, in the order in which they are fenced."""
+    return (f"fanout.{jurisdiction}.0", f"fanout.{jurisdiction}.1")
+
+
+class TransactionPair:
+    """Writes whole transactions. `doubtful` is set once a commit may have been sent twice: then take over again."""
+
+    def __init__(self, config: Mapping[str, str | int], jurisdiction: str) -> None:
+        self.doubtful = False
+        self._failed: dict[str, KafkaError] = {}
+        self._turn = 0
+        self._producers = [
+            Producer(
+                {
+                    **config,
+                    "transactional.id": transactional_id,
+                    "transaction.timeout.ms": 30_000,
+                    # a copy that cannot be appended in 3 s becomes a debt again: part of the 5 s bound on revocation
+                    "message.timeout.ms": 3_000,
+                    "socket.timeout.ms": 10_000,
+                    "retry.backoff.ms": RETRY_BACKOFF_MS,
+                    "linger.ms": 5,
+                    "queue.buffering.max.messages": _QUEUE_MAX,
+                    "queue.buffering.max.kbytes": 1_048_576,
+                    "topic.metadata.propagation.max.ms": 2_000,
+                    "delivery.report.only.error": True,
+                    "on_delivery": self._note_failure,
+                }
+            )
+            for transactional_id in transactional_ids(jurisdiction)
+        ]
+
+    def _note_failure(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed.setdefault(cast("str", message.topic()), error)
+
+    def fence(self) -> None:
+        """Fence both ids, in order. Whatever another owner left open is aborted when this returns.
+
+        Raises:
+            LaneFenced: the broker refused an id (another owner came in between, or the right is missing).
+        """
+        for producer in self._producers:
+            try:
+                producer.init_transactions(30)
+            except KafkaException as failure:
+                raise LaneFenced(f"init_transactions: {failure.args[0]}") from failure
+
+    def write(self, copies: Iterable[Copy], records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
+        """Commit `copies` and `records` (topic, key, value) in one transaction.
+
+        Raises:
+            TransactionAborted: nothing was written; `.failed` names the topics that refused, where known.
+            LaneFenced: another process has taken the lane over, or the producer cannot go on.
+        """
+        producer = self._producers[self._turn]
+        self._turn ^= 1
+        self._failed.clear()
+        try:
+            self._attempt(producer.begin_transaction)
+            for topic, key, value in records:
+                _produce(producer, topic, key, value, None)
+            for copy in copies:
+                _produce(producer, copy.topic, copy.key, copy.value, copy.headers)
+            self._finish(producer)
+        except _MustAbort as refusal:
+            self._abort(producer, refusal)
+
+    def _finish(self, producer: Producer) -> None:
+        producer.flush(FLUSH_MAX_S)
+        if self._failed:
+            raise _MustAbort(next(iter(self._failed.values())))
+        began = time.monotonic()
+        self._attempt(producer.commit_transaction)
+        if time.monotonic() - began > COMMIT_CERTAIN_S:
+            self.doubtful = True
+
+    def _attempt(self, call: Callable[[], None]) -> None:
+        while True:
+            try:
+                return call()
+            except KafkaException as failure:
+                error = cast("KafkaError", failure.args[0])
+                if error.fatal():
+                    raise LaneFenced(str(error)) from failure
+                if error.txn_requires_abort():
+                    raise _MustAbort(error) from failure
+                if not error.retriable():
+                    raise LaneFenced(str(error)) from failure
+                self.doubtful = True
+
+    def _abort(self, producer: Producer, refusal: _MustAbort) -> None:
+        self.doubtful = True
+        self._attempt_abort(producer)
+        own = {
+            topic: error
+            for topic, error in self._failed.items()
+            if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # noqa: SLF001  # librdkafka's own names
+        }
+        raise TransactionAborted(str(refusal.error), frozenset(own)) from refusal
+
+    def _attempt_abort(self, producer: Producer) -> None:
+        try:
+            self._attempt(producer.abort_transaction)
+        except _MustAbort as again:
+            raise LaneFenced(str(again.error)) from again
+
+    def close(self) -> None:
+        """Drop both producers. An open transaction ends when its id is next fenced, or times out."""
+        for producer in self._producers:
+            producer.purge()
+            producer.flush(0)
+        self._producers.clear()
+
+
+class _MustAbort(Exception):  # noqa: N818  # a signal inside this module, not an error of the package
+    def __init__(self, error: KafkaError) -> None:
+        self.error = error
+
+
+def _produce(
+    producer: Producer, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]] | None
+) -> None:
+    while True:
+        try:
+            # headers=None is not the same as no headers for older clients, hence the empty list
+            producer.produce(topic, value, key, 0, headers=headers or [])
+        except BufferError:
+            producer.poll(0.05)
+        except KafkaException as failure:
+            error = cast("KafkaError", failure.args[0])
+            if error.fatal():
+                raise LaneFenced(str(error)) from failure
+            raise _MustAbort(error) from failure
+        else:
+            return

@@ -1,0 +1,82 @@
+"""Verifies records in bulk: signatures over threads (libsodium releases the GIL), the rest when the record is decided."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from tocsin.consumers.alert_reader import Record
+from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.lane import Context, Source
+from tocsin.schemas.errors import Reason, Rejection
+from tocsin.schemas.names import AlertTopic
+from tocsin.schemas.verify import Signed, Verified, Verifier
+
+INLINE_MAX = 8
+
+
+class Judged:
+    """One record whose signature has been checked; its outcome is worked out once, when it is decided."""
+
+    __slots__ = ("_outcome", "_record", "_signed", "_verifier", "sha256", "source")
+
+    def __init__(self, record: Record, signed: Signed | Rejection, verifier: Verifier) -> None:
+        self.source: Source = record.source
+        self.sha256 = signed.sha256 if isinstance(signed, Signed) else hashlib.sha256(record.value or b"").digest()
+        self._record = record
+        self._signed = signed
+        self._verifier = verifier
+        self._outcome: Verified | Rejection | None = None
+
+    def outcome(self, context: Context) -> Verified | Rejection:
+        """The verified alert, or why it is rejected."""
+        if self._outcome is None:
+            self._outcome = self._decode(context.now_ms)
+        return self._outcome
+
+    def _decode(self, now_ms: int) -> Verified | Rejection:
+        if isinstance(self._signed, Rejection):
+            return self._signed
+        try:
+            return self._verifier.check_record(
+                self._signed, AlertTopic.parse(self.source.topic), self._record.key, now_ms
+            )
+        except Rejection as refusal:
+            return refusal
+
+
+def judge(
+    records: Sequence[Record], directory: DirectoryWatcher, pool: Executor
+) -> list[Judged]:
+    """Check the signatures of `records`, in order. An unknown key means: read the directory to its end once, then reject."""
+    verifier = directory.verifier()
+    judged = _check_all(records, verifier, pool)
+    unknown = [at for at, one in enumerate(judged) if _unknown_key(one)]
+    if unknown:
+        directory.read_to_end()
+        verifier = directory.verifier()
+        for at in unknown:
+            judged[at] = _check(records[at], verifier)
+    return judged
+
+
+def _unknown_key(judged: Judged) -> bool:
+    return isinstance(judged._signed, Rejection) and judged._signed.reason is Reason.UNKNOWN_KEY  # noqa: SLF001
+
+
+def _check_all(records: Sequence[Record], verifier: Verifier, pool: Executor) -> list[Judged]:
+    if len(records) <= INLINE_MAX:
+        return [_check(record, verifier) for record in records]
+    half = len(records) // 2
+    parts = pool.map(lambda part: [_check(record, verifier) for record in part], (records[:half], records[half:]))
+    return [judged for part in parts for judged in part]
+
+
+def _check(record: Record, verifier: Verifier) -> Judged:
+    source = record.source
+    try:
+        signed = verifier.check_signature(source.topic, source.offset, record.value, record.headers, record.appended_ms)
+    except Rejection as refusal:
+        return Judged(record, refusal, verifier)
+    return Judged(record, signed, verifier)

@@ -1,0 +1,122 @@
+"""What a fan-out process watches for all its lanes: live ACLs, the topics there are, the directory.
+
+Each watcher is a thread that swaps one immutable value; a reader takes it once per transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import structlog
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from tocsin.consumers.acl import AclSet
+from tocsin.consumers.acl_reader import read_topic_acls
+from tocsin.consumers.errors import TocsinConsumerError
+from tocsin.consumers.sight import Sight, Snapshot
+
+ACL_POLL_S: Final = 0.5
+TOPIC_POLL_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Watcher(threading.Thread):
+    """Calls `look` every `every_s` seconds until stopped. A failure is logged once until it changes or ends."""
+
+    def __init__(self, name: str, every_s: float) -> None:
+        super().__init__(name=name, daemon=True)
+        self._every_s = every_s
+        self._stop_asked = threading.Event()
+        self._trouble = ""
+
+    def run(self) -> None:
+        """Look until stopped."""
+        while not self._stop_asked.is_set():
+            began = time.monotonic()
+            try:
+                self.look()
+                self._report("")
+            except (TocsinConsumerError, KafkaException) as trouble:
+                self._report(str(trouble))
+            self._stop_asked.wait(max(0.0, self._every_s - (time.monotonic() - began)))
+
+    def look(self) -> None:
+        """Take one look; the subclass swaps its value."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stop_asked.set()
+
+    def _report(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            if trouble:
+                log.warning(f"{self.name}_failed", reason=trouble)
+            else:
+                log.info(f"{self.name}_recovered")
+            self._trouble = trouble
+
+
+class SightWatcher(Watcher):
+    """Polls DescribeAcls. `sight` is None until two snapshots have been read."""
+
+    def __init__(self, config: Mapping[str, str | int]) -> None:
+        super().__init__("sight", ACL_POLL_S)
+        self._admin = AdminClient(dict(config))
+        self._snapshot: Snapshot | None = None
+        self.sight: Sight | None = None
+
+    def look(self) -> None:
+        """Read all ACL rows on topics."""
+        asked_at = time.monotonic()
+        acls = AclSet(read_topic_acls(self._admin))
+        snapshot = Snapshot(acls, acls.digest(), asked_at, time.time_ns() // 1_000_000)
+        if self.sight is not None:
+            self.sight = self.sight.then(snapshot)
+        elif self._snapshot is not None:
+            self.sight = Sight(self._snapshot, snapshot)
+        self._snapshot = snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics there are, and the topic ids of the alert topics among them."""
+
+    names: frozenset[str] = frozenset()
+    ids: Mapping[str, str] = cast("Mapping[str, str]", {})  # noqa: RUF009  # an empty constant
+
+
+class TopicWatcher(Watcher):
+    """Polls the names of topics and the ids of alert topics."""
+
+    def __init__(self, config: Mapping[str, str | int]) -> None:
+        super().__init__("topics", TOPIC_POLL_S)
+        self._admin = AdminClient(dict(config))
+        self.topics = Topics()
+
+    def look(self) -> None:
+        """List the topics, and describe the alert topics among them."""
+        listed: dict[str, Any] = self._admin.list_topics(timeout=5).topics
+        names = frozenset(name for name, topic in listed.items() if topic.error is None)
+        alerts = sorted(name for name in names if name.startswith("alerts."))
+        ids = self._describe(alerts) if alerts else {}
+        if names != self.topics.names or ids != self.topics.ids:
+            self.topics = Topics(names, ids)
+
+    def _describe(self, names: list[str]) -> dict[str, str]:
+        described: dict[str, Any] = self._admin.describe_topics(TopicCollection(names), request_timeout=5)
+        ids: dict[str, str] = {}
+        for name, future in described.items():
+            try:
+                ids[name] = str(future.result().topic_id)
+            except KafkaException:  # deleted between the two questions: seen as missing at the next look
+                continue
+        return ids
+
+
