@@ -1,0 +1,50 @@
+"""Small files with secrets or state: written whole or not at all, and refused when others could read them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tocsin.schemas.errors import BundleInvalid, UnsafePermissions
+
+SECRET_MODE = 0o600
+
+
+def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` atomically and durably: a crash leaves the old content or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    part.replace(path)
+
+
+def read_file(path: Path) -> bytes:
+    """The content of `path`.
+
+    Raises:
+        BundleInvalid: it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleInvalid(f"{path}: {error.strerror}; is this the folder that `tocsin policy apply` wrote?") from error
+
+
+def read_secret(path: Path) -> bytes:
+    """The content of `path`, which nobody else may read.
+
+    Raises:
+        UnsafePermissions: its mode lets others read it.
+        BundleInvalid: it is missing or cannot be read.
+    """
+    content = read_file(path)
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise UnsafePermissions(f"{path}: mode {mode:04o} lets others read a secret; run: chmod 600 {path}")
+    return content
