@@ -1,0 +1,31 @@
+"""The command `tocsin`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from tocsin.deploy.cluster.commands import cluster_app
+from tocsin.deploy.errors import TocsinDeployError
+from tocsin.schemas.errors import TocsinSchemaError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="The Tocsin alert exchange: publish, receive and fan out alerts under sharing rules that are topic ACLs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cluster_app, name="cluster")
+
+
+def main() -> None:
+    """Run the command. Exit codes: 0 ok, 1 failed, 2 usage, 3 differences found, 130 interrupted."""
+    try:
+        app()
+    except (TocsinDeployError, TocsinSchemaError) as error:
+        print(f"tocsin: {error}", file=sys.stderr)  # noqa: T201  # one clear line for people
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

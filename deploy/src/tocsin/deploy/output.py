@@ -1,0 +1,43 @@
+"""How commands speak: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+
+
+class Output(StrEnum):
+    """`--output`."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for programs")]
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="TOCSIN_HOME", help="The folder of the local cluster, its data and secrets.")
+]
+HOME = Path(".tocsin")
+
+
+def show(rows: Sequence[Mapping[str, Any]], output: Output, *, title: str = "") -> None:
+    """Print `rows`: one JSON object a line, or a table."""
+    if output is Output.JSON:
+        for row in rows:
+            print(json.dumps(row, default=str))  # noqa: T201  # what programs read is not wrapped or coloured
+        return
+    table = Table(title=title or None, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    console.print(table if rows else f"{title}: nothing" if title else "nothing")
