@@ -27,7 +27,9 @@ log = structlog.get_logger()
 class DirectoryWatcher(Watcher):
     """`directory` is None until a document was found that verifies. A forged, expired or older one changes nothing."""
 
-    def __init__(self, config: Mapping[str, str | int], coalition: str, roots: Roots, floor: VersionFloor) -> None:
+    def __init__(
+        self, config: Mapping[str, str | int], coalition: str, roots: Roots, floor: VersionFloor, *, group: str
+    ) -> None:
         super().__init__("directory", POLL_S)
         self.directory: Directory | None = None
         self._coalition = coalition
@@ -40,7 +42,7 @@ class DirectoryWatcher(Watcher):
         self._consumer = Consumer(
             {
                 **config,
-                "group.id": "fanout.directory",  # required by the client; nothing is committed
+                "group.id": group,  # required by the client; nothing is committed
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",

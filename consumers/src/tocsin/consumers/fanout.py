@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, cast
 
 import structlog
@@ -32,6 +35,7 @@ SESSION_TIMEOUT_MS = 6_000
 STOP_MAX_S = 50.0
 RESTART_S = 1.0
 CONFIRM_MAX_S = 10.0
+CONFIRM_POLL_S = 0.1
 
 _LEDGER_PREFIX = ledger_topic("")
 
@@ -83,11 +87,12 @@ class Fanout:
         self._watch = Watch(
             SightWatcher(config),
             TopicWatcher(config),
-            DirectoryWatcher(config, bundle.coalition, bundle.roots, floor),
+            DirectoryWatcher(config, bundle.coalition, bundle.roots, floor, group=GROUP),
         )
         self._stop_asked = threading.Event()
         self._lanes: dict[str, LaneWorker] = {}
         self._restart_at: dict[str, float] = {}
+        self._questions: SimpleQueue[tuple[str, Future[bool]]] = SimpleQueue()
         self._consumer = Consumer(self._group_config(config))
 
     def _group_config(self, config: Mapping[str, str | int]) -> dict[str, Any]:
@@ -126,7 +131,8 @@ class Fanout:
             self._watch.directory.close()
 
     def _poll(self) -> None:
-        message = self._consumer.poll(0.2)
+        message = self._consumer.poll(CONFIRM_POLL_S)
+        self._answer()
         error = message.error() if message is not None else None
         if error is not None and error.fatal():
             raise KafkaException(error)
@@ -184,22 +190,36 @@ class Fanout:
         A synchronous offset commit carries the member's generation, and fails once the group has moved on: so a process
         that was stopped and wakes up does not fence its successor.
         """
-        partition = TopicPartition(ledger_topic(lane), 0, 0)
 
         def confirm(stop_asked: threading.Event) -> bool:
+            answer: Future[bool] = Future()
+            self._questions.put((lane, answer))
             deadline = time.monotonic() + CONFIRM_MAX_S
             while time.monotonic() < deadline and not stop_asked.is_set():
-                try:
-                    self._consumer.commit(offsets=[partition], asynchronous=False)
-                except KafkaException as failure:
-                    if cast("KafkaError", failure.args[0]).code() not in _PASSING:
-                        return False
-                    time.sleep(0.1)
-                else:
-                    return any(_lane(assigned) == lane for assigned in self._consumer.assignment())
+                with suppress(TimeoutError):
+                    return answer.result(CONFIRM_POLL_S)
             return False
 
         return confirm
+
+    def _answer(self) -> None:
+        """Answer the lanes' questions, on the one thread that uses the consumer: its calls wait for each other."""
+        for _ in range(self._questions.qsize()):
+            lane, answer = self._questions.get_nowait()
+            held = self._holds(lane)
+            if held is None:
+                self._questions.put((lane, answer))
+            else:
+                answer.set_result(held)
+
+    def _holds(self, lane: str) -> bool | None:
+        """Whether the group gives us `lane`; None while it cannot say."""
+        partition = TopicPartition(ledger_topic(lane), 0, 0)
+        try:
+            self._consumer.commit(offsets=[partition], asynchronous=False)
+        except KafkaException as failure:
+            return None if cast("KafkaError", failure.args[0]).code() in _PASSING else False
+        return any(_lane(assigned) == lane for assigned in self._consumer.assignment())
 
 
 _PASSING = (

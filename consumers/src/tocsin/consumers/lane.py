@@ -173,7 +173,7 @@ class Lane:
         known = self._audiences.get(topic)
         if known is None:
             active = {m: s for m, s in context.subscriptions.items() if context.directory.is_active(m)}
-            known = audience(self.alert_topic(topic), context.sight.readers(topic), active)
+            known = audience(self.alert_topic(topic), context.sight.readers(topic, context.directory), active)
             self._audiences[topic] = known
         return known
 
@@ -217,12 +217,12 @@ class Lane:
         key = entry.inbox_key.encode()
         lost: list[str] = []
         notice = entry.kind == "NOTICE"
-        readers = {} if notice else context.sight.readers(entry.topic)
+        readers = {} if notice else context.sight.readers(entry.topic, context.directory)
         for at in payable:
             member = given.members[at]
             if notice:
                 tx.copies.append(Copy(member, inbox_topic(member), key, entry.value, base))
-            elif member in readers and context.directory.is_active(member):
+            elif member in readers:
                 headers = [*base, (RULE_HEADER, given.rules[at].encode())]
                 tx.copies.append(Copy(member, inbox_topic(member), key, entry.value, headers))
             else:

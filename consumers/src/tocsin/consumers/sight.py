@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tocsin.consumers.acl import AclSet
+from tocsin.schemas.directory import Directory
 from tocsin.schemas.names import DELIVERY_HOST
 
 PRINCIPAL_PREFIX = "User:"
@@ -30,20 +31,21 @@ class Sight:
 
     earlier: Snapshot
     latest: Snapshot
-    _readers: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    _readers: dict[tuple[str, int], dict[str, str]] = field(default_factory=dict[tuple[str, int], dict[str, str]])
 
-    def readers(self, topic: str) -> dict[str, str]:
-        """Member id -> text of the ACL that allows it, for every login name that may READ `topic` from the delivery host."""
-        known = self._readers.get(topic)
+    def readers(self, topic: str, directory: Directory) -> dict[str, str]:
+        """Active member -> text of the ACL that allows it to READ `topic` from the delivery host."""
+        known = self._readers.get((topic, directory.version))
         if known is None:
-            before = self.earlier.acls.readers(topic, DELIVERY_HOST)
-            now = self.latest.acls.readers(topic, DELIVERY_HOST)
+            members = [f"{PRINCIPAL_PREFIX}{member}" for member in directory.members if directory.is_active(member)]
+            before = self.earlier.acls.readers(topic, DELIVERY_HOST, members)
+            now = self.latest.acls.readers(topic, DELIVERY_HOST, members)
             known = {
-                principal.removeprefix(PRINCIPAL_PREFIX): row.text()
-                for principal, row in sorted(now.items())
-                if principal in before and principal.startswith(PRINCIPAL_PREFIX)
+                principal.removeprefix(PRINCIPAL_PREFIX): now[principal].text()
+                for principal in members
+                if principal in before and principal in now
             }
-            self._readers[topic] = known
+            self._readers[topic, directory.version] = known
         return known
 
     @property

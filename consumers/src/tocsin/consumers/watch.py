@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaException, TopicCollection
@@ -89,7 +89,7 @@ class Topics:
     """The topics there are, and the topic ids of the alert topics among them."""
 
     names: frozenset[str] = frozenset()
-    ids: Mapping[str, str] = cast("Mapping[str, str]", {})  # noqa: RUF009  # an empty constant
+    ids: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class TopicWatcher(Watcher):

@@ -7,7 +7,10 @@ import sys
 import typer
 
 from tocsin.deploy.cluster.commands import cluster_app
+from tocsin.deploy.commands.fanout import fanout_app
+from tocsin.deploy.policy.commands import policy_app
 from tocsin.deploy.errors import TocsinDeployError
+from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.schemas.errors import TocsinSchemaError
 
 INTERRUPTED = 130
@@ -18,13 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(policy_app, name="policy")
+app.add_typer(fanout_app, name="fanout")
 
 
 def main() -> None:
     """Run the command. Exit codes: 0 ok, 1 failed, 2 usage, 3 differences found, 130 interrupted."""
     try:
         app()
-    except (TocsinDeployError, TocsinSchemaError) as error:
+    except (TocsinDeployError, TocsinConsumerError, TocsinSchemaError) as error:
         print(f"tocsin: {error}", file=sys.stderr)  # noqa: T201  # one clear line for people
         sys.exit(1)
     except KeyboardInterrupt:

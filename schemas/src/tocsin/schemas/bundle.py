@@ -93,6 +93,8 @@ class Bundle:
             "sasl.password": read_secret(self.path / PASSWORD).decode().strip(),
             "ssl.ca.location": str(self.path / CA),
             "client.id": self.config.login,
+            # the client library's own warnings about retries go nowhere; what matters is raised or logged by us
+            "log_level": 2,
         }
 
 

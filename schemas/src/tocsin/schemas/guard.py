@@ -71,7 +71,7 @@ def _luhn(text: str) -> bool:
 
 def _at(node: Any, path: Path) -> Iterator[str]:
     """The strings at `path`, through arrays."""
-    if isinstance(node, list):
+    if isinstance(node, list | tuple):
         for item in node:
             yield from _at(item, path)
     elif not path:

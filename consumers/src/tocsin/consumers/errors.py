@@ -1,0 +1,54 @@
+"""What goes wrong when receiving and fanning out.
+
+TocsinConsumerError
+├── AclsUnreadable       the live ACLs cannot be read now
+│   ├── AclsNotUnderstood   a row is of a kind that this release does not know
+│   └── TooManyAcls         more rows than can be read safely
+├── DirectoryUnreadable  the topic `directory` cannot be read now
+├── LaneFenced           another process has taken the lane over, or the producer cannot go on
+├── LaneStopped          going on could skip or mix up alerts; somebody must look
+├── TransactionAborted   nothing of a transaction was written; it will be tried again
+└── InboxError           theirs: the inbox cannot be read (right, network, broker)
+"""
+
+from __future__ import annotations
+
+
+class TocsinConsumerError(Exception):
+    """Root of this package's errors."""
+
+
+class AclsUnreadable(TocsinConsumerError):
+    """The live ACLs cannot be read now."""
+
+
+class AclsNotUnderstood(AclsUnreadable):
+    """A row on topics is of a kind that this release does not know: nothing is delivered until it is gone."""
+
+
+class TooManyAcls(AclsUnreadable):
+    """More rows than can be read safely."""
+
+
+class DirectoryUnreadable(TocsinConsumerError):
+    """The topic `directory` cannot be read now."""
+
+
+class LaneFenced(TocsinConsumerError):
+    """This process must not, or cannot, go on with the lane."""
+
+
+class LaneStopped(TocsinConsumerError):
+    """Going on could skip or mix up alerts; the message says what to look at."""
+
+
+class TransactionAborted(TocsinConsumerError):
+    """Nothing was written. `failed` are the topics that refused, where they are known."""
+
+    def __init__(self, reason: str, failed: frozenset[str] = frozenset()) -> None:
+        super().__init__(reason)
+        self.failed = failed
+
+
+class InboxError(TocsinConsumerError):
+    """The inbox cannot be read; the message says what to do."""

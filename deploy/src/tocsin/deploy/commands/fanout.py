@@ -1,0 +1,41 @@
+"""`tocsin fanout`: the exchange's own service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from prometheus_client import start_http_server
+
+from tocsin.consumers.fanout import Fanout, FanoutSettings
+from tocsin.deploy.output import HOME, HomeOption, console
+from tocsin.deploy.policy.compile import FANOUT, subscriptions
+from tocsin.deploy.policy.document import read_policy
+from tocsin.schemas.bundle import Bundle
+
+fanout_app = typer.Typer(help="The exchange's service: decides every alert and delivers it.", no_args_is_help=True)
+
+
+@fanout_app.command()
+def run(
+    policy: Annotated[Path, typer.Option("--policy", help="Where the members' subscriptions stand.", exists=True)],
+    home: HomeOption = HOME,
+    name: Annotated[
+        str | None, typer.Option(help="Keeps its lanes over a quick restart; no two processes may share one.")
+    ] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on 127.0.0.1.")] = None,
+) -> None:
+    """Run one process; start as many as you like, they share the lanes. Ctrl-C, or SIGTERM, ends it cleanly."""
+    bundle = Bundle.load(home / "services" / FANOUT)
+    worker = name or f"{socket.gethostname()}-{os.getpid()}"
+    fanout = Fanout(bundle, subscriptions(read_policy(policy)), FanoutSettings(worker=worker, name=name))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: fanout.stop())
+    if metrics_port is not None:
+        start_http_server(metrics_port, addr="127.0.0.1", registry=fanout.metrics.registry)
+    console.print(f"fan-out {worker} at {bundle.config.bootstrap}; Ctrl-C ends it")
+    fanout.run()
