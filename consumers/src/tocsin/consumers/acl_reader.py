@@ -51,5 +51,7 @@ def _row(binding: Any) -> AclRow:
         binding.permission_type.name,
     )
     if "UNKNOWN" in words:
-        raise AclsNotUnderstood(f"an ACL on topic {binding.name!r} for {binding.principal} is of an unknown kind: {words}")
+        raise AclsNotUnderstood(
+            f"an ACL on topic {binding.name!r} for {binding.principal} is of an unknown kind: {words}"
+        )
     return AclRow(words[0], binding.name, words[1], binding.principal, binding.host, words[2], words[3])

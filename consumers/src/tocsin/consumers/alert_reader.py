@@ -107,7 +107,7 @@ def _is_passing(message: Message) -> bool:
         return False
     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001  # librdkafka's name
         raise LaneStopped(
-            f"{message.topic()}: the next offset to decide is out of range, so records are gone that were never decided: "
+            f"{message.topic()}: the next offset to decide is out of range, so records that were never decided are gone: "
             f"{error.str()}"
         )
     if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:

@@ -118,7 +118,10 @@ class Fanout:
         for watcher in (self._watch.sight, self._watch.topics, self._watch.directory):
             watcher.start()
         self._consumer.subscribe(
-            [f"^{_LEDGER_PREFIX.replace('.', '[.]')}"], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            [f"^{_LEDGER_PREFIX.replace('.', '[.]')}"],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._lost,
         )
         try:
             while not self._stop_asked.is_set():
@@ -145,7 +148,7 @@ class Fanout:
                 self._start_lane(lane)
 
     def _ended(self, lane: str, ending: Ending) -> None:
-        """A lane that was fenced or failed is tried again while the group gives it to us; a stopped one waits for help."""
+        """Try a lane that was fenced or failed again, while the group gives it to us; a stopped one waits for help."""
         del self._lanes[lane]
         if ending in (Ending.FENCED, Ending.FAILED):
             self._restart_at[lane] = time.monotonic() + RESTART_S

@@ -173,7 +173,9 @@ class Inbox:
     def _verifier(self) -> Verifier:
         verifier = self._directory.verifier()
         if verifier is None:
-            raise InboxError("the topic `directory` holds no document that the pinned root keys signed; ask the secretariat")
+            raise InboxError(
+                "the topic `directory` holds no document that the pinned root keys signed; ask the secretariat"
+            )
         return verifier
 
     def _alert(self, signed: Signed, topic: str, key: str) -> Alert:
@@ -198,7 +200,9 @@ class Inbox:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

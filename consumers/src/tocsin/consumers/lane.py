@@ -1,4 +1,4 @@
-"""The lane of one jurisdiction as a state machine without I/O: what each transaction holds, and what its commit changes.
+"""The lane of one jurisdiction as a state machine without I/O: what transactions hold, and what their commit changes.
 
 A transaction pays debts of decisions committed earlier and takes new decisions; the copies of a new decision wait for
 the next transaction. So a decision is durable before the first byte of its copy, even for a client that reads
@@ -151,7 +151,7 @@ class Lane:
     # -- what the context says ---------------------------------------------------------------------------------------
 
     def observe(self, context: Context) -> None:
-        """Take a change of sight, subscriptions or directory in: live alerts that somebody gained are to be caught up."""
+        """Take in a change of sight, subscriptions or directory: live alerts that somebody gained are to be caught up."""
         state = (context.sight.state, context.directory.version, id(context.subscriptions))
         if state == self._audiences_of:
             return
@@ -244,7 +244,7 @@ class Lane:
         return tx.entries[key] if key in tx.entries else self.ledger.entries.get(key)
 
     def must_wait(self, tx: Transaction, outcome: Verified | Rejection) -> bool:
-        """Whether a record must wait for the next transaction: this one is full, or an earlier revision is not paid yet.
+        """Whether a record must wait for the next transaction: this one is full, or an earlier revision is unpaid.
 
         Were a second revision decided before the first is paid, the ledger would no longer hold the first one's bytes.
         """
@@ -255,7 +255,9 @@ class Lane:
     def _unpaid(self, tx: Transaction, key: str) -> bool:
         return key in tx.due or (key in self.due and key not in tx.settled)
 
-    def decide(self, tx: Transaction, context: Context, source: Source, outcome: Verified | Rejection, sha256: bytes) -> None:
+    def decide(
+        self, tx: Transaction, context: Context, source: Source, outcome: Verified | Rejection, sha256: bytes
+    ) -> None:
         """Decide one record and move the position past it."""
         if isinstance(outcome, Verified):
             try:
@@ -319,7 +321,13 @@ class Lane:
         return (Given(seq, max(given.revision for given in entry.given), tuple(held), tuple(held.values())),)
 
     def _reject(
-        self, tx: Transaction, context: Context, source: Source, refusal: Rejection, sha256: bytes, alert: Verified | None
+        self,
+        tx: Transaction,
+        context: Context,
+        source: Source,
+        refusal: Rejection,
+        sha256: bytes,
+        alert: Verified | None,
     ) -> None:
         duplicate = refusal.reason is Reason.REPLAYED
         tx.seq += 1

@@ -1,4 +1,4 @@
-"""Runs one lane on Kafka: takes it over, then reads, verifies, decides and delivers until it is told to stop or is fenced."""
+"""Runs one lane on Kafka: takes it over, then reads, verifies, decides and delivers until told to stop, or fenced."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from enum import StrEnum
 import structlog
 
 from tocsin.consumers.alert_reader import AlertReader, Record
+from tocsin.consumers.decide import Subscription
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted
 from tocsin.consumers.lane import Context, Lane, Notary, Transaction
 from tocsin.consumers.ledger_reader import LedgerReader
 from tocsin.consumers.metrics import FanoutMetrics
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.verification import Judged, judge
 from tocsin.consumers.watch import SightWatcher, Topics, TopicWatcher
@@ -84,7 +84,13 @@ class LaneWorker(threading.Thread):
     """One lane, one thread. `confirm` asks the group whether this process is still given the lane."""
 
     def __init__(
-        self, jurisdiction: str, exchange: Exchange, watch: Watch, *, confirm: Callable[[threading.Event], bool], metrics: FanoutMetrics
+        self,
+        jurisdiction: str,
+        exchange: Exchange,
+        watch: Watch,
+        *,
+        confirm: Callable[[threading.Event], bool],
+        metrics: FanoutMetrics,
     ) -> None:
         super().__init__(name=f"lane-{jurisdiction}", daemon=True)
         self.jurisdiction = jurisdiction
@@ -116,7 +122,7 @@ class LaneWorker(threading.Thread):
         except LaneStopped as stopped:
             self.ending = Ending.STOPPED
             self._log.error("lane_stopped", reason=str(stopped))
-        except Exception:
+        except Exception:  # the thread ends, says so, and is started again
             self.ending = Ending.FAILED
             self._log.exception("lane_failed")
         finally:
@@ -223,7 +229,7 @@ class LaneWorker(threading.Thread):
         self._metrics.committed(self.jurisdiction, tx)
 
     def _suspect(self, tx: Transaction, aborted: TransactionAborted) -> None:
-        """Count the inboxes that refused as behind. When none is named twice running, each pays its debts apart once."""
+        """Count the inboxes that refused as behind. When none is named twice running, each is paid apart once."""
         everyone = {copy.member for copy in tx.copies}
         named = {copy.member for copy in tx.copies if copy.topic in aborted.failed}
         for member in named or (everyone if len(everyone) == 1 else ()):

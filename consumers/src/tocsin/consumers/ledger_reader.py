@@ -17,7 +17,7 @@ STABLE_WAIT_MAX_S = 60.0
 
 
 class LedgerReader:
-    """Keeps a `Ledger` up to date with its topic. Reading on after an earlier read is enough: `Ledger.apply` repeats."""
+    """Keeps a `Ledger` up to date with its topic. Reading on after an earlier read is enough: `apply` may repeat."""
 
     def __init__(self, config: Mapping[str, str | int], jurisdiction: str) -> None:
         self.ledger = Ledger()

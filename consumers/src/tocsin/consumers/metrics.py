@@ -20,8 +20,12 @@ class FanoutMetrics:
         self._copies = Counter("tocsin_copies", "Copies committed to inboxes.", lane, registry=self.registry)
         self._decisions = Counter("tocsin_decisions", "Decisions committed.", lane, registry=self.registry)
         self._transactions = Counter("tocsin_transactions", "Transactions committed.", lane, registry=self.registry)
-        self._owed = Gauge("tocsin_owed_seqs", "Decisions whose copies are not written yet.", lane, registry=self.registry)
-        self._behind = Gauge("tocsin_behind_members", "Members whose inbox refuses copies.", lane, registry=self.registry)
+        self._owed = Gauge(
+            "tocsin_owed_seqs", "Decisions whose copies are not written yet.", lane, registry=self.registry
+        )
+        self._behind = Gauge(
+            "tocsin_behind_members", "Members whose inbox refuses copies.", lane, registry=self.registry
+        )
         self._up = Gauge("tocsin_lane_up", "1 while this process works the lane.", lane, registry=self.registry)
 
     def lane_up(self, lane: str, *, up: bool) -> None:

@@ -1,4 +1,4 @@
-"""Sight: which members may be given the alerts of a topic, by the live ACLs. Pure: told of snapshots, asked for readers.
+"""Sight: which members may be given the alerts of a topic, by the live ACLs. Pure: it is told of snapshots.
 
 Narrow at once, widen with care: brokers learn of ACL changes one after another, so a right counts when the last two
 snapshots agree on it, and is gone as soon as either lacks it.

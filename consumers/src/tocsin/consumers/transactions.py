@@ -142,7 +142,7 @@ class TransactionPair:
         self._producers.clear()
 
 
-class _MustAbort(Exception):  # noqa: N818  # a signal inside this module, not an error of the package
+class _MustAbort(Exception):  # a signal inside this module, not an error of the package
     def __init__(self, error: KafkaError) -> None:
         self.error = error
 

@@ -1,4 +1,4 @@
-"""Verifies records in bulk: signatures over threads (libsodium releases the GIL), the rest when the record is decided."""
+"""Verifies records in bulk: signatures over threads (libsodium releases the GIL), the rest when one is decided."""
 
 from __future__ import annotations
 
@@ -46,10 +46,8 @@ class Judged:
             return refusal
 
 
-def judge(
-    records: Sequence[Record], directory: DirectoryWatcher, pool: Executor
-) -> list[Judged]:
-    """Check the signatures of `records`, in order. An unknown key means: read the directory to its end once, then reject."""
+def judge(records: Sequence[Record], directory: DirectoryWatcher, pool: Executor) -> list[Judged]:
+    """Check the signatures of `records`, in order; an unknown key means: read the directory to its end, then reject."""
     verifier = directory.verifier()
     judged = _check_all(records, verifier, pool)
     unknown = [at for at, one in enumerate(judged) if _unknown_key(one)]

@@ -57,9 +57,9 @@ class Watcher(threading.Thread):
     def _report(self, trouble: str) -> None:
         if trouble != self._trouble:
             if trouble:
-                log.warning(f"{self.name}_failed", reason=trouble)
+                log.warning("watch_failed", watch=self.name, reason=trouble)
             else:
-                log.info(f"{self.name}_recovered")
+                log.info("watch_recovered", watch=self.name)
             self._trouble = trouble
 
 
@@ -118,5 +118,3 @@ class TopicWatcher(Watcher):
             except KafkaException:  # deleted between the two questions: seen as missing at the next look
                 continue
         return ids
-
-

@@ -6,11 +6,11 @@ import sys
 
 import typer
 
+from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.deploy.cluster.commands import cluster_app
 from tocsin.deploy.commands.fanout import fanout_app
-from tocsin.deploy.policy.commands import policy_app
 from tocsin.deploy.errors import TocsinDeployError
-from tocsin.consumers.errors import TocsinConsumerError
+from tocsin.deploy.policy.commands import policy_app
 from tocsin.schemas.errors import TocsinSchemaError
 
 INTERRUPTED = 130

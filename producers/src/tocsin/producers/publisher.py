@@ -136,7 +136,7 @@ class Publisher:
         return len(rows)
 
     def _with_current_key(self, row: Row) -> Row:
-        """Sign again what was signed with a key that has been replaced since: its end may have come while it lay here."""
+        """Sign again what was signed with a key that has been replaced since: its end may have come meanwhile."""
         if row.key_id == self._key.key_id:
             return row
         topic = AlertTopic.parse(row.topic)
@@ -212,7 +212,9 @@ class Publisher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

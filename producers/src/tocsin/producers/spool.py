@@ -131,7 +131,16 @@ class Spool:
             headers = json.dumps([[name, content.hex()] for name, content in row.headers])
             self._db.execute(
                 f"INSERT INTO alert (idempotency_key, state, {_ROW}) VALUES (?, 'NEW', NULL, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  # constants
-                (idempotency_key, row.alert_id, row.lineage_id, row.revision, row.topic, row.value, headers, row.key_id),
+                (
+                    idempotency_key,
+                    row.alert_id,
+                    row.lineage_id,
+                    row.revision,
+                    row.topic,
+                    row.value,
+                    headers,
+                    row.key_id,
+                ),
             )
 
         self._do(work)
@@ -191,7 +200,9 @@ class Spool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

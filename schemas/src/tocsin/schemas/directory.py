@@ -184,7 +184,9 @@ def open_directory(
     if found.version < version_min:
         raise DirectoryInvalid(f"directory: version {found.version} is older than {version_min}, seen before")
     if found.expires_at <= now_ms:
-        raise DirectoryInvalid(f"directory: version {found.version} has expired; the secretariat must publish a new one")
+        raise DirectoryInvalid(
+            f"directory: version {found.version} has expired; the secretariat must publish a new one"
+        )
     return found
 
 

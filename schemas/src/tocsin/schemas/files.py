@@ -33,7 +33,9 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BundleInvalid(f"{path}: {error.strerror}; is this the folder that `tocsin policy apply` wrote?") from error
+        raise BundleInvalid(
+            f"{path}: {error.strerror}; is this the folder that `tocsin policy apply` wrote?"
+        ) from error
 
 
 def read_secret(path: Path) -> bytes:

@@ -1,11 +1,13 @@
-"""What an alert must satisfy beyond its schema. One source of rules, on plain records: the fan-out runs them on every
-alert, and the models run them when an alert is made.
+"""What an alert must satisfy beyond its schema.
+
+One source of rules, on plain records: the fan-out runs them on every alert, and the models when an alert is made.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from tocsin.schemas.errors import Reason, Rejection
@@ -169,7 +171,14 @@ def _descriptor_reused(details: Record) -> None:
     _need(details["sightings"] >= 1, "details.sightings", "1 or more")
 
 
-_STEPS: Final = ("reported_at", "lea_notified_at", "notice_sent_at", "first_contact_at", "removed_at", "confirmed_down_at")
+_STEPS: Final = (
+    "reported_at",
+    "lea_notified_at",
+    "notice_sent_at",
+    "first_contact_at",
+    "removed_at",
+    "confirmed_down_at",
+)
 
 
 def _site_taken_down(details: Record) -> None:
@@ -179,7 +188,7 @@ def _site_taken_down(details: Record) -> None:
     _token(details["sld_token"], "details.sld_token")
     _country(details["host_country"], "details.host_country")
     times = [(step, details[step]) for step in _STEPS if details[step] is not None]
-    for (_, earlier), (step, later) in zip(times, times[1:], strict=False):
+    for (_, earlier), (step, later) in pairwise(times):
         _need(earlier <= later, f"details.{step}", "not before the step that precedes it")
     _need(details["notices_sent"] >= 0, "details.notices_sent", "0 or more")
     _need(details["relapse_count"] >= 0, "details.relapse_count", "0 or more")

@@ -37,7 +37,7 @@ def pae(payload_type: bytes, body: bytes) -> bytes:
 
 
 def payload_type(coalition: str, schema: Schema) -> str:
-    """Names coalition and schema, so that a record can be read neither in another coalition nor under another schema."""
+    """Names coalition and schema: a record can be read neither in another coalition nor under another schema."""
     return f"application/vnd.tocsin.{coalition}+avro; schema={schema.sha256}"
 
 
@@ -47,7 +47,7 @@ def fingerprint(public: bytes) -> str:
 
 
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` is `public`'s over `message`. libsodium: refuses malleable signatures and small-order keys."""
+    """Whether `signature` is `public`'s over `message`; libsodium refuses malleable ones and small-order keys."""
     if len(signature) != crypto_sign_BYTES:
         return False
     try:

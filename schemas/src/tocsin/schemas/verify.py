@@ -111,7 +111,9 @@ class Verifier:
         _, record = decode_strict(signed.value)
         header: Mapping[str, Any] = record["header"]
         if not self.directory.may_revise(signed.member, header["publisher"]):
-            raise Rejection(Reason.WRONG_PUBLISHER, "header.publisher: not the signer, nor is the signer the secretariat")
+            raise Rejection(
+                Reason.WRONG_PUBLISHER, "header.publisher: not the signer, nor is the signer the secretariat"
+            )
         publisher = self.directory.members.get(header["publisher"])
         if publisher is None:
             raise Rejection(Reason.WRONG_PUBLISHER, "header.publisher: not a member")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tocsin.schemas.errors import Reason, Rejection
 
@@ -32,33 +32,33 @@ class _Walker:
 
     def value(self, schema: Any, named: dict[str, Any]) -> None:
         if isinstance(schema, list):
-            return self.value(schema[self._index(len(schema), "union index")], named)
-        kind = schema if isinstance(schema, str) else schema["type"]
-        if kind in ("record", "enum"):
+            options = cast("list[Any]", schema)
+            schema = options[self._index(len(options), "union index")]
+        if isinstance(schema, str):
+            schema = named.get(schema, {"type": schema})
+        kind: str = schema["type"]
+        if "name" in schema:
             named[schema["name"]] = schema
-        if kind in named:
-            return self.value(named[kind], named)
-        match kind:
-            case "record":
-                for field in schema["fields"]:
-                    self.value(field["type"], named)
-            case "enum":
-                self._index(len(schema["symbols"]), "enum index")
-            case "array":
-                self._blocks(schema["items"], named)
-            case "null":
-                pass
-            case "boolean":
-                if self._bytes(1)[0] > 1:
-                    raise _odd("a boolean that is neither 0 nor 1")
-            case "int" | "long":
-                self._varint(kind)
-            case "string":
-                self._text()
-            case "bytes":
-                self._bytes(self._length())
-            case _:
-                self.value(kind, named)
+        if kind == "record":
+            for field in schema["fields"]:
+                self.value(field["type"], named)
+        elif kind == "array":
+            self._blocks(schema["items"], named)
+        elif kind == "enum":
+            self._index(len(schema["symbols"]), "enum index")
+        else:
+            self._primitive(kind)
+
+    def _primitive(self, kind: str) -> None:
+        if kind == "boolean":
+            if self._bytes(1)[0] > 1:
+                raise _odd("a boolean that is neither 0 nor 1")
+        elif kind in _VARINT_BYTES:
+            self._varint(kind)
+        elif kind == "string":
+            self._text()
+        elif kind == "bytes":
+            self._bytes(self._length())
 
     def _blocks(self, items: Any, named: dict[str, Any]) -> None:
         while (count := self._varint("long")) != 0:

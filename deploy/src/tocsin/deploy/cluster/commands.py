@@ -41,6 +41,7 @@ def status(home: HomeOption = HOME, output: OutputOption = Output.TABLE) -> None
 @cluster_app.command()
 def down(
     home: HomeOption = HOME,
+    *,
     purge: Annotated[bool, typer.Option("--purge", help="Delete its data, logs and certificates too.")] = False,
 ) -> None:
     """Stop Kafka."""

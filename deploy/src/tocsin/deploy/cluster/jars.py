@@ -95,7 +95,9 @@ def _fetch(jar: Jar, folder: Path) -> None:
     try:
         path = context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
     except Exception as error:  # the resolver raises what requests and the file system raise
-        raise JarInvalid(f"{jar.file}: cannot be fetched ({type(error).__name__}: {error}); is there a network?") from error
+        raise JarInvalid(
+            f"{jar.file}: cannot be fetched ({type(error).__name__}: {error}); is there a network?"
+        ) from error
     try:
         check(jar, path)
     except JarInvalid:

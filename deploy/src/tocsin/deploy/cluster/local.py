@@ -113,7 +113,7 @@ class LocalCluster:
             time.sleep(0.05)
 
     def pid(self, node: int) -> int | None:
-        """The pid of a running broker that is ours; a stale pid file, or a pid used by something else, counts as none."""
+        """The pid of a running broker that is ours; a stale pid file, or a pid of something else, counts as none."""
         child = self._children.get(node)
         if child is not None and child.poll() is not None:
             return None
@@ -249,7 +249,10 @@ class LocalCluster:
         ca_pem = (certificates / "ca.pem").read_bytes()
         write_bundle(self.home / "services" / "admin", config, password=logins["admin"], ca_pem=ca_pem)
         # last, so that a half-made cluster is made anew
-        state = {"id": cluster_id, "brokers": {n: {"client": p.client, "controller": p.controller} for n, p in ports.items()}}
+        state = {
+            "id": cluster_id,
+            "brokers": {n: {"client": p.client, "controller": p.controller} for n, p in ports.items()},
+        }
         write_file(self._state_file, json.dumps(state, indent=2).encode())
         self.__dict__.pop("_state", None)
 
@@ -257,7 +260,9 @@ class LocalCluster:
         shutil.rmtree(folder / "data", ignore_errors=True)
         users = [word for login, password in logins.items() for word in ("--add-scram", _scram(login, password))]
         arguments = ["format", "--cluster-id", cluster_id, "--config", str(folder / "server.properties"), *users]
-        done = subprocess.run([*self._java, "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*self._java, "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             raise ClusterError(f"{folder} cannot be formatted: {done.stdout.strip()} {done.stderr.strip()}")
 

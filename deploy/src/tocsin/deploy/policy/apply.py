@@ -34,6 +34,7 @@ from tocsin.deploy.policy.compile import FANOUT, Desired, compile_policy
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.secrets import SecretStore
 from tocsin.schemas.bundle import PASSWORD, Bundle, BundleConfig
+from tocsin.schemas.codec import decode
 from tocsin.schemas.directory import (
     EXCHANGE,
     Directory,
@@ -43,7 +44,6 @@ from tocsin.schemas.directory import (
     sign_directory,
     to_record,
 )
-from tocsin.schemas.codec import decode
 from tocsin.schemas.files import read_secret
 from tocsin.schemas.names import DELIVERY_HOST, DIRECTORY_TOPIC
 from tocsin.schemas.signing import SigningKey

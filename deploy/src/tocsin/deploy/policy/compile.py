@@ -64,10 +64,16 @@ class Desired:
 def compile_policy(policy: Policy, today: date) -> Desired:
     """What `policy` means on `today`."""
     grants = {grant.row: grant for grant in _all_grants(policy, today)}
-    empty = [f"agreement {a.id}: its parties match nobody, so it shares with nobody" for a in policy.agreements
-             if not list(policy.matching(a.to))]
-    ended = [f"agreement {a.id}: not in force on {today}, so it grants nothing" for a in policy.agreements
-             if not a.in_force(today)]
+    empty = [
+        f"agreement {a.id}: its parties match nobody, so it shares with nobody"
+        for a in policy.agreements
+        if not list(policy.matching(a.to))
+    ]
+    ended = [
+        f"agreement {a.id}: not in force on {today}, so it grants nothing"
+        for a in policy.agreements
+        if not a.in_force(today)
+    ]
     return Desired(
         topics=tuple(_topics(policy)),
         logins=(FANOUT, *policy.members),

@@ -72,7 +72,7 @@ class Member(_Part):
 
 
 class Parties(_Part):
-    """Members by name, role, jurisdiction or group of jurisdictions; a member must match every list that is not empty."""
+    """Members by name, role, jurisdiction or group; a member must match every list that is not empty."""
 
     members: tuple[MemberId, ...] = ()
     roles: tuple[Role, ...] = ()
@@ -100,7 +100,9 @@ class Agreement(_Part):
 
     def in_force(self, today: date) -> bool:
         """Whether it counts on `today`."""
-        return (self.valid_from is None or self.valid_from <= today) and (self.valid_to is None or today <= self.valid_to)
+        return (self.valid_from is None or self.valid_from <= today) and (
+            self.valid_to is None or today <= self.valid_to
+        )
 
 
 class Policy(_Part):
