@@ -174,7 +174,7 @@ class LaneWorker(threading.Thread):
             busy = bool(self._pending) or lane.has_work(context)
 
     def _read(self, reader: AlertReader, pool: ThreadPoolExecutor, *, wait: bool) -> None:
-        if len(self._pending) >= RECORDS_MAX:
+        if len(self._pending) >= RECORDS_MAX or self._watch.directory.directory is None:
             return
         records: list[Record] = reader.read(RECORDS_MAX, IDLE_WAIT_S if wait else 0)
         if records:

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 
 from tocsin.consumers.alert_reader import Record
 from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.errors import DirectoryUnreadable
 from tocsin.consumers.lane import Context, Source
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic
@@ -29,6 +30,11 @@ class Judged:
         self._verifier = verifier
         self._outcome: Verified | Rejection | None = None
 
+    @property
+    def unknown_key(self) -> bool:
+        """Whether the key is not in the directory that was asked."""
+        return isinstance(self._signed, Rejection) and self._signed.reason is Reason.UNKNOWN_KEY
+
     def outcome(self, context: Context) -> Verified | Rejection:
         """The verified alert, or why it is rejected."""
         if self._outcome is None:
@@ -49,18 +55,16 @@ class Judged:
 def judge(records: Sequence[Record], directory: DirectoryWatcher, pool: Executor) -> list[Judged]:
     """Check the signatures of `records`, in order; an unknown key means: read the directory to its end, then reject."""
     verifier = directory.verifier()
+    if verifier is None:
+        raise DirectoryUnreadable("no directory has been read yet")
     judged = _check_all(records, verifier, pool)
-    unknown = [at for at, one in enumerate(judged) if _unknown_key(one)]
+    unknown = [at for at, one in enumerate(judged) if one.unknown_key]
     if unknown:
         directory.read_to_end()
-        verifier = directory.verifier()
+        verifier = directory.verifier() or verifier
         for at in unknown:
             judged[at] = _check(records[at], verifier)
     return judged
-
-
-def _unknown_key(judged: Judged) -> bool:
-    return isinstance(judged._signed, Rejection) and judged._signed.reason is Reason.UNKNOWN_KEY  # noqa: SLF001
 
 
 def _check_all(records: Sequence[Record], verifier: Verifier, pool: Executor) -> list[Judged]:

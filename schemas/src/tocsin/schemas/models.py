@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -33,6 +34,11 @@ def _from_millis(value: object) -> object:
     return _EPOCH + timedelta(milliseconds=value) if type(value) is int else value
 
 
+def _whole_millis(value: datetime) -> datetime:
+    """Avro keeps milliseconds; so an alert equals what is read back."""
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)
+
+
 def _to_millis(value: datetime, info: SerializationInfo) -> int | str:
     return (value - _EPOCH) // timedelta(milliseconds=1) if info.mode == "python" else value.isoformat()
 
@@ -45,7 +51,9 @@ def _to_days(value: date, info: SerializationInfo) -> int | str:
     return (value - _EPOCH_DAY).days if info.mode == "python" else value.isoformat()
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_from_millis), PlainSerializer(_to_millis)]
+Time = Annotated[
+    AwareDatetime, BeforeValidator(_from_millis), AfterValidator(_whole_millis), PlainSerializer(_to_millis)
+]
 Day = Annotated[date, BeforeValidator(_from_days), PlainSerializer(_to_days)]
 
 Rail = Literal["CARD", "SEPA", "EWALLET", "PREPAID", "CRYPTO", "MOBILE"]

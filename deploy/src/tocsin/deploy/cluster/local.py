@@ -111,6 +111,9 @@ class LocalCluster:
             if time.monotonic() > deadline:
                 self.kill(node, signal.SIGKILL)
             time.sleep(0.05)
+        child = self._children.pop(node, None)
+        if child is not None:
+            child.wait()
 
     def pid(self, node: int) -> int | None:
         """The pid of a running broker that is ours; a stale pid file, or a pid of something else, counts as none."""

@@ -1,0 +1,253 @@
+"""A whole exchange for tests: a real Kafka, a policy applied to it, fan-out processes, and an observer who is not ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tocsin.deploy.cluster.local import LocalCluster
+from tocsin.deploy.policy.apply import apply_policy
+from tocsin.deploy.policy.document import Policy
+from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.codec import decode
+from tocsin.schemas.models import Alert, Header, SiteTakenDown, SiteTakenDownDetails
+from tocsin.schemas.uuid7 import uuid7
+
+READY_S = 40.0
+
+
+class World:
+    """One cluster and one coalition in the folder `home`."""
+
+    def __init__(self, home: Path, policy: dict[str, Any], *, brokers: int = 1) -> None:
+        self.home = home
+        self.policy_file = home / "policy.yaml"
+        self.cluster = LocalCluster(home)
+        self._brokers = brokers
+        self._fanouts: list[subprocess.Popen[bytes]] = []
+        home.mkdir(parents=True, exist_ok=True)
+        self.policy_file.write_text(yaml.safe_dump(policy))
+
+    def up(self) -> None:
+        """Start Kafka and apply the policy."""
+        self.cluster.up(self._brokers)
+        self.apply()
+
+    def apply(self) -> None:
+        """Apply the policy."""
+        policy = Policy.model_validate(yaml.safe_load(self.policy_file.read_text()))
+        apply_policy(policy, self.cluster.admin(), self.home)
+
+    def down(self) -> None:
+        """Stop everything."""
+        for process in self._fanouts:
+            process.kill()
+            process.wait()
+        self.cluster.down(purge=True)
+
+    def member(self, name: str) -> Bundle:
+        """A member's bundle."""
+        return Bundle.load(self.home / "members" / name)
+
+    def admin(self) -> AdminClient:
+        """The administrator's client."""
+        return AdminClient(self.cluster.admin_config())
+
+    # -- fan-out processes -------------------------------------------------------------------------------------------
+
+    def start_fanout(self, module: str = "tocsin.deploy.cli", name: str | None = None) -> subprocess.Popen[bytes]:
+        """Start one fan-out process; `module` may name a variant in the test tree."""
+        program = "import sys, runpy; sys.argv = ['tocsin', *sys.argv[1:]]; from {m} import main; main()"
+        words = ["fanout", "run", "--policy", str(self.policy_file), "--home", str(self.home)]
+        with (self.home / "fanout.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", program.format(m=module), *words, *(["--name", name] if name else [])],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            )
+        self._fanouts.append(process)
+        return process
+
+    def stop_fanout(self, process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop one fan-out process and wait until it is gone."""
+        process.send_signal(number)
+        process.wait(60)
+        self._fanouts.remove(process)
+
+    def wait_lanes(self, count: int) -> None:
+        """Wait until lanes have been taken `count` times, as the fan-out's log says."""
+        wait_until(lambda: self.log().count("lane_taken") >= count, READY_S, f"{count} lanes taken:\n{self.log()[-2000:]}")
+
+    def log(self) -> str:
+        """What the fan-out processes printed."""
+        path = self.home / "fanout.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # -- observing, with plain clients -------------------------------------------------------------------------------
+
+    def read(self, topics: Iterable[str], *, committed: bool = True) -> list[Message]:
+        """Every record of `topics` from their beginning to their end, in order per topic."""
+        with_end: dict[str, int] = {}
+        found: list[Message] = []
+        consumer = Consumer(
+            {
+                **self.cluster.admin_config(),
+                "group.id": "observer",
+                "isolation.level": "read_committed" if committed else "read_uncommitted",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+            }
+        )
+        try:
+            for topic in topics:
+                with_end[topic] = 0
+            consumer.assign([TopicPartition(topic, 0, 0) for topic in with_end])
+            open_topics = set(with_end)
+            deadline = time.monotonic() + READY_S
+            while open_topics and time.monotonic() < deadline:
+                for message in consumer.consume(1_000, 0.2):
+                    error = message.error()
+                    if error is None:
+                        found.append(message)
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        open_topics.discard(message.topic() or "")
+                    else:
+                        raise AssertionError(f"{message.topic()}: {error}")
+            assert not open_topics, f"not read to the end: {open_topics}"
+        finally:
+            consumer.close()
+        return found
+
+    def topics(self, prefix: str) -> list[str]:
+        """The names of all topics that begin with `prefix`."""
+        return sorted(name for name in self.admin().list_topics(timeout=10).topics if name.startswith(prefix))
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Every committed decision."""
+        lanes = [topic for topic in self.topics("audit.") if len(topic) == len("audit.xx")]
+        return [decode(message.value() or b"")[1] for message in self.read(lanes)]
+
+    def inbox(self, member: str, *, committed: bool = True) -> list[Message]:
+        """Every record of one inbox."""
+        return self.read([f"inbox.{member}"], committed=committed)
+
+    def wait_decided(self, count: int, timeout_s: float = READY_S) -> None:
+        """Wait until `count` records of alert topics are decided."""
+
+        def enough() -> bool:
+            return sum(one["kind"] == "ALERT" for one in self.decisions()) >= count
+
+        wait_until(enough, timeout_s, f"{count} decisions:\n{self.log()[-2000:]}")
+
+    def wait_inbox(self, member: str, count: int, timeout_s: float = READY_S) -> list[Message]:
+        """Wait until an inbox holds `count` records."""
+        wait_until(lambda: len(self.inbox(member)) >= count, timeout_s, f"{count} in inbox.{member}\n{self.log()[-2000:]}")
+        return self.inbox(member)
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Wait until `holds`, or fail."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not in {timeout_s:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+def takedown(bundle: Bundle, number: int = 0, *, tlp: str = "GREEN", **header: Any) -> SiteTakenDown:
+    """A valid takedown alert of `bundle`'s member."""
+    now = datetime.now(UTC)
+    key = bundle.token_keys()[0]
+    return SiteTakenDown(
+        header=Header.model_validate(
+            {
+                "alert_id": str(uuid7()),
+                "lineage_id": str(uuid7()),
+                "publisher": bundle.member,
+                "jurisdiction": bundle.config.jurisdiction,
+                "tlp": tlp,
+                "observed_at": now,
+                "published_at": now,
+                "expires_at": now + timedelta(days=300),
+                "purposes": ["CSE_DISRUPTION"],
+                "legal_basis": "GDPR_6_1_F",
+                "data_categories": ["BUSINESS"],
+                "evidence_kind": "HOTLINE_ASSESSMENT",
+                "confidence": 90,
+                "human_reviewed": True,
+                "token_key_id": key.key_id,
+                **header,
+            }
+        ),
+        details=SiteTakenDownDetails(
+            url_tokens=(key.token("url", f"site-{number}.example/x"),),
+            action_by_role="HOST",
+            method="CONTENT_REMOVED",
+            state="REMOVED",
+            reported_at=now - timedelta(days=1),
+            removed_at=now,
+            commercial=True,
+        ),
+    )
+
+
+def revised(alert: SiteTakenDown, revision: int) -> SiteTakenDown:
+    """A later revision of `alert`."""
+    header = alert.header.model_copy(
+        update={"alert_id": str(uuid7()), "revision": revision, "status": "CORRECTED", "status_reason": "ERROR"}
+    )
+    return SiteTakenDown(header=header, details=alert.details)
+
+
+def small_policy(members: int = 4) -> dict[str, Any]:
+    """Publishers `hotline-se` and `hotline-de`; readers `reader-00`... of which the first two asked and may see both,
+    the third sees only Sweden's, and the fourth asks by name and may see nothing.
+    """
+    readers = {
+        f"reader-{n:02}": {"role": "isp", "jurisdiction": "se", "subscription": {"everything": True}}
+        for n in range(members)
+    }
+    readers["reader-03"]["subscription"] = {"types": ["site-taken-down"]}
+    both = [name for name in readers if name not in ("reader-02", "reader-03")]
+    return {
+        "coalition": "test",
+        "roots": 2,
+        "roots_threshold": 2,
+        "members": {
+            "hotline-se": {"role": "hotline", "jurisdiction": "se", "publishes": ["site-taken-down"]},
+            "hotline-de": {"role": "hotline", "jurisdiction": "de", "publishes": ["site-taken-down"]},
+            **readers,
+        },
+        "agreements": [
+            _agreement("both", ["se", "de"], both),
+            _agreement("sweden", ["se"], ["reader-02"]),
+        ],
+    }
+
+
+def _agreement(name: str, places: list[str], members: list[str]) -> dict[str, Any]:
+    return {
+        "id": name,
+        "alerts_of": places,
+        "types": ["site-taken-down"],
+        "up_to": "GREEN",
+        "to": {"members": members},
+    }
+
+
+def values(alerts: Iterable[Alert]) -> Iterator[bytes]:
+    """The published bytes of `alerts`."""
+    return (alert.to_avro() for alert in alerts)
