@@ -10,7 +10,7 @@ from typing import Any
 
 import iso18245
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin.schemas.de43 import de43
@@ -207,6 +207,7 @@ def test_the_tables_are_of_the_version_that_the_code_names() -> None:
     assert all(word.isascii() and word.isupper() for word in known.legal_forms | known.tail_words | known.generic_words)
 
 
+@settings(deadline=None)  # the first call reads tables
 @given(st.text(max_size=256))
 def test_any_text_has_a_key_of_capitals_and_digits(raw: str) -> None:
     """Nothing crashes, and normalising a key again finds the same letters."""
@@ -216,6 +217,7 @@ def test_any_text_has_a_key_of_capitals_and_digits(raw: str) -> None:
     assert match_class(found, found) is (MatchClass.NONE if found.is_weak else MatchClass.EXACT)
 
 
+@settings(deadline=None)  # the first call reads tables
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=100))
 def test_folding_twice_is_folding_once(text: str) -> None:
     """Folded text is a fixed point, and equal under canonical equivalence."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin.schemas import identifiers as ids
@@ -153,6 +153,7 @@ def test_a_card_number_is_told_from_another_id(value: str, expected: bool) -> No
     assert ids.is_card_number(value) is expected
 
 
+@settings(deadline=None)  # the first call reads tables
 @given(st.text(max_size=200))
 def test_no_text_crashes_a_canonical_form(text: str) -> None:
     """Whatever comes, there is a canonical form, stable when taken again, or IdentifierInvalid."""
@@ -164,6 +165,7 @@ def test_no_text_crashes_a_canonical_form(text: str) -> None:
         assert form(canonical) == canonical
 
 
+@settings(deadline=None)  # the first call reads tables
 @given(st.text(alphabet="ab./%2eE~?#:@[]", max_size=40))
 def test_a_url_is_stable(tail: str) -> None:
     """Normalising a URL twice is normalising it once."""
