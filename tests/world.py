@@ -89,7 +89,9 @@ class World:
 
     def wait_lanes(self, count: int) -> None:
         """Wait until lanes have been taken `count` times, as the fan-out's log says."""
-        wait_until(lambda: self.log().count("lane_taken") >= count, READY_S, f"{count} lanes taken:\n{self.log()[-2000:]}")
+        wait_until(
+            lambda: self.log().count("lane_taken") >= count, READY_S, f"{count} lanes taken:\n{self.log()[-2000:]}"
+        )
 
     def log(self) -> str:
         """What the fan-out processes printed."""
@@ -155,7 +157,9 @@ class World:
 
     def wait_inbox(self, member: str, count: int, timeout_s: float = READY_S) -> list[Message]:
         """Wait until an inbox holds `count` records."""
-        wait_until(lambda: len(self.inbox(member)) >= count, timeout_s, f"{count} in inbox.{member}\n{self.log()[-2000:]}")
+        wait_until(
+            lambda: len(self.inbox(member)) >= count, timeout_s, f"{count} in inbox.{member}\n{self.log()[-2000:]}"
+        )
         return self.inbox(member)
 
 

@@ -68,7 +68,9 @@ def test_revisions_come_in_order_and_duplicates_do_not(world: World) -> None:
     key = f"hotline-se/{first.header.lineage_id}".encode()
     wait_until(lambda: len(_copies(world, "reader-00", key)) >= 3, 20, "three revisions")
     wait_until(
-        lambda: any(one["alert_id"] == other_third.header.alert_id for one in world.decisions()), 20, "the conflict decided"
+        lambda: any(one["alert_id"] == other_third.header.alert_id for one in world.decisions()),
+        20,
+        "the conflict decided",
     )
     assert _copies(world, "reader-00", key) == [one.to_avro() for one in (first, second, third)]
     [conflict] = [one for one in world.decisions() if one["alert_id"] == other_third.header.alert_id]
@@ -109,7 +111,9 @@ def _swedish(world: World) -> list[object]:
 
 def _deny(cluster: LocalCluster, verb: str) -> float:
     words = ["--force", "--deny-principal", "User:reader-02", "--deny-host", "*", "--operation", "Read"]
-    cluster.run_kafka_tool("org.apache.kafka.tools.AclCommand", verb, *words, "--topic", "alerts.", "--resource-pattern-type", "prefixed")
+    cluster.run_kafka_tool(
+        "org.apache.kafka.tools.AclCommand", verb, *words, "--topic", "alerts.", "--resource-pattern-type", "prefixed"
+    )
     return time.time()
 
 

@@ -9,8 +9,12 @@ import typer
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.deploy.cluster.commands import cluster_app
 from tocsin.deploy.commands.fanout import fanout_app
+from tocsin.deploy.commands.inbox import inbox
+from tocsin.deploy.commands.publish import publish
+from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
+from tocsin.producers.errors import TocsinProducerError
 from tocsin.schemas.errors import TocsinSchemaError
 
 INTERRUPTED = 130
@@ -23,13 +27,16 @@ app = typer.Typer(
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(policy_app, name="policy")
 app.add_typer(fanout_app, name="fanout")
+app.command()(publish)
+app.command()(inbox)
+app.command()(demo)
 
 
 def main() -> None:
     """Run the command. Exit codes: 0 ok, 1 failed, 2 usage, 3 differences found, 130 interrupted."""
     try:
         app()
-    except (TocsinDeployError, TocsinConsumerError, TocsinSchemaError) as error:
+    except (TocsinDeployError, TocsinConsumerError, TocsinProducerError, TocsinSchemaError) as error:
         print(f"tocsin: {error}", file=sys.stderr)  # noqa: T201  # one clear line for people
         sys.exit(1)
     except KeyboardInterrupt:

@@ -311,6 +311,14 @@ def _published_directory(admin_bundle: Bundle) -> Directory | None:
         consumer.close()
 
 
+_NO_LEADER_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  # librdkafka's name
+)
+
+
 def _end(consumer: Consumer, partition: TopicPartition) -> int:
     """The end of a topic, which may have been created a moment ago and have no leader yet."""
     deadline = time.monotonic() + WAIT_S
@@ -318,6 +326,6 @@ def _end(consumer: Consumer, partition: TopicPartition) -> int:
         try:
             return int(consumer.get_watermark_offsets(partition, timeout=WAIT_S)[1])
         except KafkaException as failure:
-            if not failure.args[0].retriable() or time.monotonic() > deadline:
+            if failure.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
