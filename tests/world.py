@@ -1,4 +1,4 @@
-"""A whole exchange for tests: a real Kafka, a policy applied to it, fan-out processes, and an observer who is not ours."""
+"""A whole exchange for tests: a real Kafka, a policy applied to it, fan-out processes, and a plain observer."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class World:
         """Wait until `count` records of alert topics are decided."""
 
         def enough() -> bool:
-            return sum(one["kind"] == "ALERT" for one in self.decisions()) >= count
+            return len([one for one in self.decisions() if one["kind"] == "ALERT"]) >= count
 
         wait_until(enough, timeout_s, f"{count} decisions:\n{self.log()[-2000:]}")
 
@@ -217,10 +217,11 @@ def revised(alert: SiteTakenDown, revision: int) -> SiteTakenDown:
 
 
 def small_policy(members: int = 4) -> dict[str, Any]:
-    """Publishers `hotline-se` and `hotline-de`; readers `reader-00`... of which the first two asked and may see both,
-    the third sees only Sweden's, and the fourth asks by name and may see nothing.
+    """Two hotlines publish; readers read.
+
+    `reader-02` sees only Sweden's, `reader-03` asks by name and may see nothing, all others see both.
     """
-    readers = {
+    readers: dict[str, dict[str, Any]] = {
         f"reader-{n:02}": {"role": "isp", "jurisdiction": "se", "subscription": {"everything": True}}
         for n in range(members)
     }

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from tests.world import World, takedown, wait_until
 from tocsin.producers.publisher import Publisher
@@ -127,14 +127,10 @@ def _write(world: World, attacks: list[Attack]) -> dict[tuple[str, int], Attack]
     producer = Producer({**world.cluster.admin_config(), "enable.idempotence": True})
     places: dict[tuple[str, int], Attack] = {}
     for attack in attacks:
-        producer.produce(
-            attack.topic,
-            attack.value,
-            attack.key,
-            headers=list(attack.headers),
-            on_delivery=lambda error, message, attack=attack: places.__setitem__(
-                (message.topic(), message.offset()), attack
-            ),
-        )
+
+        def done(_error: KafkaError | None, message: Message, attack: Attack = attack) -> None:
+            places[message.topic() or "", message.offset() or 0] = attack
+
+        producer.produce(attack.topic, attack.value, attack.key, headers=[*attack.headers], on_delivery=done)
     assert producer.flush(20) == 0
     return places

@@ -21,8 +21,9 @@ from tocsin.consumers.errors import AclsNotUnderstood, AclsUnreadable, TooManyAc
 ROWS_MAX: Final = 100_000
 TIMEOUT_S: Final = 2.0
 
+_ANY: Any = None  # no condition; the library's annotation forgets that it may be left out
 _TOPICS = AclBindingFilter(
-    ResourceType.TOPIC, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+    ResourceType.TOPIC, _ANY, ResourcePatternType.ANY, _ANY, _ANY, AclOperation.ANY, AclPermissionType.ANY
 )
 
 

@@ -11,6 +11,7 @@ from tocsin.consumers.errors import LaneStopped
 from tocsin.consumers.lane import Source
 from tocsin.consumers.ledger import Position
 from tocsin.consumers.watch import Topics
+from tocsin.schemas.bundle import KafkaConfig
 
 
 class Record(NamedTuple):
@@ -26,7 +27,7 @@ class Record(NamedTuple):
 class AlertReader:
     """A consumer without a group membership: the lane is held through the transactional ids, not through it."""
 
-    def __init__(self, config: Mapping[str, str | int], jurisdiction: str) -> None:
+    def __init__(self, config: KafkaConfig, jurisdiction: str) -> None:
         self._prefix = f"alerts.{jurisdiction}."
         self._assigned: dict[str, str] = {}
         self._seen: Topics | None = None
@@ -107,7 +108,7 @@ def _is_passing(message: Message) -> bool:
         return False
     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001  # librdkafka's name
         raise LaneStopped(
-            f"{message.topic()}: the next offset to decide is out of range, so records that were never decided are gone: "
+            f"{message.topic()}: the next offset to decide is out of range; records never decided are gone: "
             f"{error.str()}"
         )
     if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from typing import Final, cast
 
 import structlog
@@ -12,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tocsin.consumers.errors import DirectoryUnreadable
 from tocsin.consumers.watch import Watcher
+from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.directory import Directory, Roots, VersionFloor, open_directory
 from tocsin.schemas.errors import TocsinSchemaError
 from tocsin.schemas.names import DIRECTORY_TOPIC
@@ -27,9 +27,7 @@ log = structlog.get_logger()
 class DirectoryWatcher(Watcher):
     """`directory` is None until a document was found that verifies. A forged, expired or older one changes nothing."""
 
-    def __init__(
-        self, config: Mapping[str, str | int], coalition: str, roots: Roots, floor: VersionFloor, *, group: str
-    ) -> None:
+    def __init__(self, config: KafkaConfig, coalition: str, roots: Roots, floor: VersionFloor, *, group: str) -> None:
         super().__init__("directory", POLL_S)
         self.directory: Directory | None = None
         self._coalition = coalition

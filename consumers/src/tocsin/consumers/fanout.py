@@ -21,7 +21,7 @@ from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
 from tocsin.consumers.ledger import Headers
 from tocsin.consumers.metrics import FanoutMetrics
 from tocsin.consumers.watch import SightWatcher, TopicWatcher
-from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.bundle import Bundle, KafkaConfig
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import encode
 from tocsin.schemas.directory import VersionFloor
@@ -95,7 +95,7 @@ class Fanout:
         self._questions: SimpleQueue[tuple[str, Future[bool]]] = SimpleQueue()
         self._consumer = Consumer(self._group_config(config))
 
-    def _group_config(self, config: Mapping[str, str | int]) -> dict[str, Any]:
+    def _group_config(self, config: KafkaConfig) -> dict[str, Any]:
         static = {"group.instance.id": self._settings.name} if self._settings.name else {}
         return {
             **config,

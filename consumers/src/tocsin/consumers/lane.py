@@ -151,7 +151,7 @@ class Lane:
     # -- what the context says ---------------------------------------------------------------------------------------
 
     def observe(self, context: Context) -> None:
-        """Take in a change of sight, subscriptions or directory: live alerts that somebody gained are to be caught up."""
+        """Take in a change of sight, subscriptions or directory: what somebody gained is to be caught up."""
         state = (context.sight.state, context.directory.version, id(context.subscriptions))
         if state == self._audiences_of:
             return

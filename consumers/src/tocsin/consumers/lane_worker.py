@@ -22,6 +22,7 @@ from tocsin.consumers.metrics import FanoutMetrics
 from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.verification import Judged, judge
 from tocsin.consumers.watch import SightWatcher, Topics, TopicWatcher
+from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.directory import Directory
 from tocsin.schemas.names import audit_topic, inbox_topic, ledger_topic
 
@@ -55,7 +56,7 @@ class Watch:
 class Exchange:
     """Who the fan-out is: its Kafka login, its coalition, its name, and how it signs notices."""
 
-    config: Mapping[str, str | int]
+    config: KafkaConfig
     coalition: str
     worker: str
     notary: Notary
@@ -122,7 +123,7 @@ class LaneWorker(threading.Thread):
         except LaneStopped as stopped:
             self.ending = Ending.STOPPED
             self._log.error("lane_stopped", reason=str(stopped))
-        except Exception:  # the thread ends, says so, and is started again
+        except Exception:  # noqa: BLE001  # the thread ends, says so, and is started again
             self.ending = Ending.FAILED
             self._log.exception("lane_failed")
         finally:
@@ -184,9 +185,11 @@ class LaneWorker(threading.Thread):
         """What the next transaction is decided on; None while any of it is missing or too old (fail closed)."""
         sight, directory = self._watch.sight.sight, self._watch.directory.directory
         if sight is None or sight.age(time.monotonic()) > SIGHT_AGE_MAX_S:
-            return self._fail_closed("the ACLs cannot be read, or are older than their age limit")
+            self._fail_closed("the ACLs cannot be read, or are older than their age limit")
+            return None
         if directory is None or not self._watch.directory.fresh():
-            return self._fail_closed("the directory is missing, expired or older than its age limit")
+            self._fail_closed("the directory is missing, expired or older than its age limit")
+            return None
         if self._stale:
             self._log.info("deliveries_resumed")
             self._stale = ""

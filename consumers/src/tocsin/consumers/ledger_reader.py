@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import cast
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
@@ -11,6 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.consumers.errors import LaneFenced
 from tocsin.consumers.ledger import Ledger
+from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.names import ledger_topic
 
 STABLE_WAIT_MAX_S = 60.0
@@ -19,7 +19,7 @@ STABLE_WAIT_MAX_S = 60.0
 class LedgerReader:
     """Keeps a `Ledger` up to date with its topic. Reading on after an earlier read is enough: `apply` may repeat."""
 
-    def __init__(self, config: Mapping[str, str | int], jurisdiction: str) -> None:
+    def __init__(self, config: KafkaConfig, jurisdiction: str) -> None:
         self.ledger = Ledger()
         self._topic = ledger_topic(jurisdiction)
         self._next = 0
@@ -74,7 +74,7 @@ class LedgerReader:
         partition = TopicPartition(self._topic, 0)
         try:
             futures = self._admin.list_offsets(
-                {partition: OffsetSpec.latest()}, isolation_level=isolation, request_timeout=10
+                {partition: cast("OffsetSpec", OffsetSpec.latest())}, isolation_level=isolation, request_timeout=10
             )
             return int(futures[partition].result().offset)
         except KafkaException as failure:

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tocsin.consumers.errors import LaneFenced, TransactionAborted
 from tocsin.consumers.lane import Copy
+from tocsin.schemas.bundle import KafkaConfig
 
 # A re-sent EndTxn can end a later transaction (KAFKA-17754; librdkafka has no per-transaction epoch bump). librdkafka
 # re-sends no sooner than `retry.backoff.ms` less a fifth; a commit that took less than this was sent once.
@@ -34,7 +35,7 @@ def transactional_ids(jurisdiction: str) -> tuple[str, str]:
 class TransactionPair:
     """Writes whole transactions. `doubtful` is set once a commit may have been sent twice: then take over again."""
 
-    def __init__(self, config: Mapping[str, str | int], jurisdiction: str) -> None:
+    def __init__(self, config: KafkaConfig, jurisdiction: str) -> None:
         self.doubtful = False
         self._failed: dict[str, KafkaError] = {}
         self._turn = 0
@@ -153,7 +154,7 @@ def _produce(
     while True:
         try:
             # headers=None is not the same as no headers for older clients, hence the empty list
-            producer.produce(topic, value, key, 0, headers=headers or [])
+            producer.produce(topic, value, key, 0, headers=cast("Any", headers or []))
         except BufferError:
             producer.poll(0.05)
         except KafkaException as failure:

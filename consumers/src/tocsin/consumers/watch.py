@@ -19,6 +19,7 @@ from tocsin.consumers.acl import AclSet
 from tocsin.consumers.acl_reader import read_topic_acls
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.consumers.sight import Sight, Snapshot
+from tocsin.schemas.bundle import KafkaConfig
 
 ACL_POLL_S: Final = 0.5
 TOPIC_POLL_S: Final = 1.0
@@ -66,7 +67,7 @@ class Watcher(threading.Thread):
 class SightWatcher(Watcher):
     """Polls DescribeAcls. `sight` is None until two snapshots have been read."""
 
-    def __init__(self, config: Mapping[str, str | int]) -> None:
+    def __init__(self, config: KafkaConfig) -> None:
         super().__init__("sight", ACL_POLL_S)
         self._admin = AdminClient(dict(config))
         self._snapshot: Snapshot | None = None
@@ -95,7 +96,7 @@ class Topics:
 class TopicWatcher(Watcher):
     """Polls the names of topics and the ids of alert topics."""
 
-    def __init__(self, config: Mapping[str, str | int]) -> None:
+    def __init__(self, config: KafkaConfig) -> None:
         super().__init__("topics", TOPIC_POLL_S)
         self._admin = AdminClient(dict(config))
         self.topics = Topics()

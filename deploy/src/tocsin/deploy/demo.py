@@ -216,7 +216,7 @@ class _Demo:
         headers = sign_headers(forger.signing_key(), forger.coalition, schema(alert.subject.value), value)
         before = self._decided()
         producer = Producer({**self.cluster.admin_config()})
-        producer.produce(alert.topic.name, value, alert.header.lineage_id.encode(), 0, headers=list(headers))
+        producer.produce(alert.topic.name, value, alert.header.lineage_id.encode(), 0, headers=[*headers])
         producer.flush(WAIT_S)
         _wait(lambda: self._decided() > before, "the decision on the forgery")
         [decision] = [one for one in self._decisions() if one["outcome"] == "REJECTED"]
@@ -307,7 +307,7 @@ class _Demo:
         table = Table("member", "given by decisions", "found in inbox")
         wrong = 0
         for member in self.policy.members:
-            found = sum(message.key().startswith(b"notice/") is False for message in self._inbox(member))
+            found = sum(not (message.key() or b"").startswith(b"notice/") for message in self._inbox(member))
             wrong += found != owed[member]
             if found or owed[member]:
                 table.add_row(member, str(owed[member]), str(found))

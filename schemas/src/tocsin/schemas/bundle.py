@@ -15,6 +15,9 @@ from tocsin.schemas.files import SECRET_MODE, read_file, read_secret, write_file
 from tocsin.schemas.signing import SigningKey
 from tocsin.schemas.tokens import TokenKey, read_token_keys
 
+KafkaConfig = dict[str, str | int | float | bool]
+"""librdkafka settings, as confluent-kafka's clients take them."""
+
 CONFIG: Final = "config.json"
 PASSWORD: Final = "password"  # noqa: S105  # the file's name
 CA: Final = "ca.pem"
@@ -83,7 +86,7 @@ class Bundle:
         """The token keys of the member's groups, the newest first. Raises BundleInvalid."""
         return read_token_keys(self.path / TOKEN_KEYS)
 
-    def kafka_config(self) -> dict[str, str | int]:
+    def kafka_config(self) -> KafkaConfig:
         """The librdkafka settings to connect: TLS, SCRAM-SHA-512. Raises BundleInvalid."""
         return {
             "bootstrap.servers": self.config.bootstrap,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from tocsin.schemas.errors import Reason, Rejection
 
@@ -32,8 +32,7 @@ class _Walker:
 
     def value(self, schema: Any, named: dict[str, Any]) -> None:
         if isinstance(schema, list):
-            options = cast("list[Any]", schema)
-            schema = options[self._index(len(options), "union index")]
+            schema = schema[self._index(len(schema), "union index")]  # pyright: ignore[reportUnknownArgumentType]
         if isinstance(schema, str):
             schema = named.get(schema, {"type": schema})
         kind: str = schema["type"]

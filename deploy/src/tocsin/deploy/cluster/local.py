@@ -26,7 +26,7 @@ from tocsin.deploy.cluster.jars import classpath
 from tocsin.deploy.cluster.settings import LOG4J, BrokerPorts, server_properties
 from tocsin.deploy.cluster.tls import make_certificates
 from tocsin.deploy.errors import ClusterError
-from tocsin.schemas.bundle import Bundle, BundleConfig, write_bundle
+from tocsin.schemas.bundle import Bundle, BundleConfig, KafkaConfig, write_bundle
 from tocsin.schemas.files import SECRET_MODE, write_file
 
 READY_MAX_S = 90.0
@@ -180,7 +180,7 @@ class LocalCluster:
         """The administrator's bundle."""
         return Bundle.load(self.home / "services" / "admin")
 
-    def admin_config(self) -> dict[str, str | int]:
+    def admin_config(self) -> KafkaConfig:
         """The administrator's librdkafka settings."""
         return self.admin().kafka_config()
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -143,7 +143,9 @@ def _scram_users(admin: AdminClient) -> set[str]:
 
 def _set_users(admin: AdminClient, passwords: dict[str, str]) -> None:
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-    changes = [UserScramCredentialUpsertion(login, info, password.encode()) for login, password in passwords.items()]
+    changes: list[Any] = [
+        UserScramCredentialUpsertion(login, info, password.encode()) for login, password in passwords.items()
+    ]
     if changes:
         for future in admin.alter_user_scram_credentials(changes).values():
             future.result(WAIT_S)
@@ -192,8 +194,9 @@ def is_ours(row: AclRow) -> bool:
 
 def read_acls(admin: AdminClient) -> set[AclRow]:
     """Every ACL row of the cluster."""
+    nothing: Any = None  # no condition; the library's annotation forgets that it may be left out
     any_row = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+        ResourceType.ANY, nothing, ResourcePatternType.ANY, nothing, nothing, AclOperation.ANY, AclPermissionType.ANY
     )
     return {
         AclRow(
@@ -262,7 +265,7 @@ def _apply_directory(
         DIRECTORY_TOPIC,
         value,
         DIRECTORY_TOPIC.encode(),
-        headers=headers,
+        headers=cast("Any", headers),
         on_delivery=lambda error, _: failures.append(error) if error else None,
     )
     if producer.flush(WAIT_S) or failures:
@@ -306,7 +309,7 @@ def _published_directory(admin_bundle: Bundle) -> Directory | None:
         message = consumer.poll(WAIT_S)
         if message is None or message.error() or message.value() is None:
             raise PolicyNotApplied(f"{DIRECTORY_TOPIC}: its last record cannot be read")
-        return from_record(decode(message.value())[1])
+        return from_record(decode(cast("bytes", message.value()))[1])
     finally:
         consumer.close()
 

@@ -21,7 +21,7 @@ class SecretStore:
         self.home = home
 
     def roots(self, count: int) -> list[SigningKey]:
-        """The root keys, made when missing. In production they are made and kept offline; only public parts are here."""
+        """The root keys, made when missing. In production they are kept offline; only public parts are here."""
         paths = [self.home / "roots" / f"{n}.pem" for n in range(1, count + 1)]
         return [_key(path, ROOT_SIGNER) for path in paths]
 
@@ -44,7 +44,7 @@ class SecretStore:
         return _key(folder / SIGNING_KEY, member)
 
     def token_keys(self, plane: Plane) -> tuple[TokenKey, ...]:
-        """The token keys of a plane, made when missing. They are the members'; the exchange holds none in production."""
+        """The token keys of a plane, made when missing. They are the members', not the exchange's."""
         path = self.home / "token-keys" / f"{plane}.json"
         if not path.exists():
             key_id = f"{plane}-{datetime.now(UTC).year}"
