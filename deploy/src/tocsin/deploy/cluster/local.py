@@ -86,6 +86,7 @@ class LocalCluster:
 
     def start_broker(self, node: int) -> None:
         """Start one broker in the background; `wait_ready` observes it."""
+        self._reap(node)
         folder = self._broker_folder(node)
         with (folder / "broker.log").open("ab") as log:
             process = subprocess.Popen(
@@ -111,6 +112,9 @@ class LocalCluster:
             if time.monotonic() > deadline:
                 self.kill(node, signal.SIGKILL)
             time.sleep(0.05)
+        self._reap(node)
+
+    def _reap(self, node: int) -> None:
         child = self._children.pop(node, None)
         if child is not None:
             child.wait()
