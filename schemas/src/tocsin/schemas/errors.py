@@ -7,6 +7,7 @@ TocsinSchemaError
 ├── DirectoryInvalid     the directory document is not signed by enough pinned roots, expired or older than one seen
 ├── BundleInvalid        a bundle folder lacks a file, or a file is wrong
 │   └── UnsafePermissions   a file with a secret can be read by others
+├── ReadFailed           in `bus`: a topic cannot be read; `.kind` says why
 └── IdentifierInvalid    a phone number, IBAN, domain ... that has no canonical form
 """
 
