@@ -37,7 +37,9 @@ class Storm:
     faults: tuple[str, ...] = ("publisher", "fanout", "broker", "stop")
     world: World = field(init=False)
     _fanouts: list[subprocess.Popen[bytes]] = field(init=False, default_factory=list[subprocess.Popen[bytes]])
-    _publishers: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict[str, subprocess.Popen[bytes]])
+    _publishers: dict[str, subprocess.Popen[bytes]] = field(
+        init=False, default_factory=dict[str, subprocess.Popen[bytes]]
+    )
 
     def run(self, settle_s: float = 90.0) -> list[str]:
         """Blow, settle, count. Returns what is wrong, a line each; empty when all promises held."""
@@ -62,7 +64,9 @@ class Storm:
     def _start_publisher(self, name: str) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", self.publisher, str(self.home), name, str(self.alerts // len(PUBLISHERS))]
         with (self.home / "publisher.log").open("ab") as log:
-            return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
+            return subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=Path(__file__).parents[2]
+            )
 
     # -- faults ------------------------------------------------------------------------------------------------------
 

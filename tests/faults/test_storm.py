@@ -17,3 +17,23 @@ def test_storm_changes_nothing(tmp_path: Path) -> None:
     """Written = decided, and every inbox holds exactly what its ACLs allow, once, in order per lineage."""
     alerts, each = (10_000, 10) if LONG else (2_000, 3)
     assert Storm(tmp_path / "home", alerts=alerts, each=each).run() == []
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize(
+    ("fanout", "publisher", "faults", "each"),
+    [
+        ("tests.faults.no_transaction", "tests.faults.publish", ("fanout",), 6),
+        ("tests.faults.no_fencing", "tests.faults.publish", ("stop",), 3),
+        ("tocsin.deploy.cli", "tests.faults.no_spool", ("publisher",), 3),
+    ],
+    ids=["no-transaction", "no-fencing", "no-spool"],
+)
+def test_storm_finds_a_missing_safeguard_out(
+    tmp_path: Path, fanout: str, publisher: str, faults: tuple[str, ...], each: int
+) -> None:
+    """The same storm, on a variant without one safeguard, finds something wrong."""
+    storm = Storm(tmp_path / "home", alerts=1_000, each=each, fanout=fanout, publisher=publisher, faults=faults)
+    wrong = storm.run(settle_s=30)
+    assert wrong != []
+    print(*wrong[:3], sep="\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class NoTransaction(TransactionPair):
         """Write record by record."""
         for copy in copies:
             self._producer.produce(copy.topic, copy.value, copy.key, 0, headers=[*copy.headers])
-            self._producer.flush()
+        self._producer.flush()
+        time.sleep(0.05)  # the window that a crash hits; without a transaction it exists, however short
         for topic, key, value in records:
             self._producer.produce(topic, value, key, 0)
         self._producer.flush()

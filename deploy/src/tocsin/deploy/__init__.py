@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Run the exchange: the command, the policy, a local Kafka."""
