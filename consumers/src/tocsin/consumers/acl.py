@@ -200,6 +200,5 @@ def _verdict(rows: list[AclRow]) -> Verdict:
 
 
 def _scan_order(row: AclRow) -> tuple[bool, int, str, int, str, str]:
-    """StandardAcl.compareTo for rows that match one name: longer names first, the wildcard name last."""
-    wildcard = row.pattern == "LITERAL" and row.name == WILDCARD
-    return (wildcard, -len(row.name), row.pattern, _RANK.get(row.operation, -1), row.principal, row.host)
+    """StandardAcl.compareTo for rows that match one name: longer names first, the name `*` last."""
+    return (row.name == WILDCARD, -len(row.name), row.pattern, _RANK.get(row.operation, -1), row.principal, row.host)
