@@ -59,6 +59,11 @@ class NoFencingPair(TransactionPair):
     def __init__(self, config: dict[str, str | int | float | bool], jurisdiction: str) -> None:
         super().__init__(config, f"{jurisdiction}.{os.getpid()}")
 
+    def write(self, copies: Iterable[Copy], records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
+        """Wait a moment between deciding and writing: where a stop hurts, however short the moment is for real."""
+        time.sleep(0.1)
+        super().write(copies, records)
+
 
 class NoFencingWorker(LaneWorker):
     """A lane that neither asks the group nor fences."""

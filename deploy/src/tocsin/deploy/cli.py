@@ -14,6 +14,7 @@ from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
+from tocsin.deploy.registry import schemas_app
 from tocsin.producers.errors import TocsinProducerError
 from tocsin.schemas.errors import TocsinSchemaError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(policy_app, name="policy")
 app.add_typer(fanout_app, name="fanout")
+app.add_typer(schemas_app, name="schemas")
 app.command()(publish)
 app.command()(inbox)
 app.command()(demo)

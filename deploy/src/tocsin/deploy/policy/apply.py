@@ -159,7 +159,7 @@ def _apply_acls(admin: AdminClient, desired: Desired, applied: Applied, *, endin
     live = read_acls(admin)
     if ending:
         gone = [row for row in live if row not in wanted and is_ours(row)]
-        _delete(admin, gone)
+        delete_acls(admin, gone)
         applied.acls_removed = gone
         return
     missing = [row for row in wanted if row not in live]
@@ -212,7 +212,8 @@ def read_acls(admin: AdminClient) -> set[AclRow]:
     }
 
 
-def _delete(admin: AdminClient, rows: Sequence[AclRow]) -> None:
+def delete_acls(admin: AdminClient, rows: Sequence[AclRow]) -> None:
+    """Delete exactly `rows`."""
     for start in range(0, len(rows), BATCH):
         filters = [_filter(row) for row in rows[start : start + BATCH]]
         futures: dict[Any, Any] = admin.delete_acls(filters)

@@ -1,0 +1,164 @@
+"""The promises under trouble: sight taken away by any means, an inbox that refuses, a fan-out that is killed."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from confluent_kafka import Message
+
+from tests.world import World, small_policy, takedown, wait_until
+from tocsin.deploy.policy.apply import delete_acls, read_acls
+from tocsin.producers.publisher import Publisher
+
+ACLS = "org.apache.kafka.tools.AclCommand"
+BOUND_S = 5.0
+MEMBER = "reader-02"
+USER = f"User:{MEMBER}"
+TOPIC = "alerts.se.site-taken-down.green"
+
+
+@contextmanager
+def load(world: World, pause_s: float = 0.02) -> Iterator[list[str]]:
+    """Publish all the while; yields the lineage ids published so far."""
+    bundle = world.member("hotline-se")
+    ended = threading.Event()
+    lineages: list[str] = []
+    with Publisher(bundle) as publisher:
+
+        def publish() -> None:
+            while not ended.wait(pause_s):
+                alert = takedown(bundle, len(lineages))
+                publisher.publish(alert)
+                lineages.append(alert.header.lineage_id)
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        try:
+            yield lineages
+        finally:
+            ended.set()
+            thread.join()
+            assert publisher.flush(20) == 0
+
+
+def _acl_removed(world: World) -> None:
+    for topic in ("alerts.se.site-taken-down.green", "alerts.se.site-taken-down.clear"):
+        words = ["--force", "--allow-principal", USER, "--allow-host", "192.0.2.1", "--operation", "Read"]
+        world.cluster.run_kafka_tool(ACLS, "--remove", *words, "--topic", topic)
+
+
+def _deny_on_topic(world: World) -> None:
+    world.cluster.run_kafka_tool(
+        ACLS, "--add", "--force", "--deny-principal", USER, "--deny-host", "*", "--operation", "Read", "--topic", TOPIC
+    )
+
+
+def _deny_on_prefix(world: World) -> None:
+    words = ["--topic", "alerts.se.", "--resource-pattern-type", "prefixed"]
+    world.cluster.run_kafka_tool(
+        ACLS, "--add", "--force", "--deny-principal", USER, "--deny-host", "*", "--operation", "All", *words
+    )
+
+
+def _all_acls_deleted(world: World) -> None:
+    admin = world.admin()
+    delete_acls(admin, [row for row in read_acls(admin) if row.principal == USER])
+
+
+def _restore(world: World) -> None:
+    admin = world.admin()
+    delete_acls(admin, [row for row in read_acls(admin) if row.permission == "DENY"])
+    world.apply()
+
+
+@pytest.mark.parametrize("take_away", [_acl_removed, _deny_on_topic, _deny_on_prefix, _all_acls_deleted])
+def test_last_copy_is_appended_within_the_bound(world: World, take_away: Callable[[World], None]) -> None:
+    """Under load, no copy is appended later than 5 s after sight is gone; given back, all follow once."""
+    for _ in range(3):
+        with load(world) as published:
+            time.sleep(0.5)
+            take_away(world)
+            gone_at = time.time()
+            before = len(published)
+            time.sleep(BOUND_S + 1)
+            assert len(published) > before + 20, "there was no load"
+        wait_until(lambda: _has_all(world, "reader-00", published), 30, "the others' copies")
+        late = [m for m in world.inbox(MEMBER) if m.timestamp()[1] / 1000 > gone_at + BOUND_S]
+        assert late == []
+        assert not _has_all(world, MEMBER, published)
+        _restore(world)
+        wait_until(lambda: _has_all(world, MEMBER, published), 30, "the missing alerts")
+        _assert_once(world.inbox(MEMBER))
+
+
+def _has_all(world: World, member: str, lineages: list[str]) -> bool:
+    keys = {message.key() for message in world.inbox(member)}
+    return all(f"hotline-se/{lineage}".encode() in keys for lineage in lineages)
+
+
+def _assert_once(messages: list[Message]) -> None:
+    values = [message.value() for message in messages]
+    assert len(values) == len(set(values))
+
+
+def test_an_inbox_that_is_gone_delays_nobody_and_is_paid_when_it_is_back(world: World) -> None:
+    """With one inbox deleted, the others' median delay at most doubles; made again, it is given what it is owed."""
+    with load(world) as usual:
+        time.sleep(4)
+    wait_until(lambda: _has_all(world, "reader-00", usual), 20, "copies")
+    admin = world.admin()  # a temporary one is gone before the answer comes
+    admin.delete_topics(["inbox.reader-02"])["inbox.reader-02"].result(10)
+    with load(world) as troubled:
+        time.sleep(6)
+    wait_until(lambda: _has_all(world, "reader-00", troubled), 20, "copies")
+    calm, rough = _median_delay(world, usual), _median_delay(world, troubled)
+    assert rough <= 2 * max(calm, 20.0), f"{calm} ms usually, {rough} ms with one inbox gone"
+    world.apply()
+    wait_until(lambda: _has_all(world, "reader-02", troubled), 40, "the debt")
+    _assert_once(world.inbox("reader-02"))
+
+
+def _median_delay(world: World, lineages: list[str]) -> float:
+    """Median milliseconds from append to the alert topic to append to an inbox, by the broker's clock."""
+    written = {m.key(): m.timestamp()[1] for m in world.read([TOPIC])}
+    copied = {m.key(): m.timestamp()[1] for m in world.inbox("reader-00")}
+    return statistics.median(copied[f"hotline-se/{one}".encode()] - written[one.encode()] for one in lineages)
+
+
+def test_no_copy_before_its_decision_even_for_a_reader_of_uncommitted_data(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Over five kills of the fan-out, every copy, committed or not, belongs to a decision that is on record."""
+    world = World(tmp_path_factory.mktemp("kills") / "home", small_policy())
+    try:
+        world.up()
+        fanout = world.start_fanout(name="worker")
+        world.wait_lanes(2)
+        with load(world, 0.005):
+            for _ in range(5):
+                time.sleep(1.3)
+                world.stop_fanout(fanout, signal.SIGKILL)
+                fanout = world.start_fanout(name="worker")
+                time.sleep(2)
+        wait_until(lambda: len(world.decisions()) >= len(world.read([TOPIC])), 40, "all decided")
+        given = {
+            (one["topic"], one["offset"], member["member"]) for one in world.decisions() for member in one["given"]
+        }
+        for member in ("reader-00", "reader-01", "reader-02"):
+            copies = world.inbox(member, committed=False)
+            assert copies
+            assert {_source(copy, member) for copy in copies} <= given
+    finally:
+        world.down()
+
+
+def _source(copy: Message, member: str) -> tuple[str, int, str]:
+    headers = dict(copy.headers() or [])
+    topic, _, offset = str((headers["tocsin-source"] or b"").decode()).split("/") if headers else ("", "", "0")
+    return topic, int(offset), member
