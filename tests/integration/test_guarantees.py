@@ -6,8 +6,9 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 from confluent_kafka import Message
@@ -24,7 +25,7 @@ TOPIC = "alerts.se.site-taken-down.green"
 
 
 @contextmanager
-def load(world: World, pause_s: float = 0.02) -> Iterator[list[str]]:
+def load(world: World, pause_s: float = 0.02) -> Generator[list[str]]:
     """Publish all the while; yields the lineage ids published so far."""
     bundle = world.member("hotline-se")
     ended = threading.Event()
@@ -159,6 +160,6 @@ def test_no_copy_before_its_decision_even_for_a_reader_of_uncommitted_data(
 
 
 def _source(copy: Message, member: str) -> tuple[str, int, str]:
-    headers = dict(copy.headers() or [])
-    topic, _, offset = str((headers["tocsin-source"] or b"").decode()).split("/") if headers else ("", "", "0")
+    [source] = [content for name, content in copy.headers() or [] if name == "tocsin-source"]
+    topic, _, offset = cast("bytes", source).decode().split("/")
     return topic, int(offset), member
