@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tocsin.producers.errors import AlertRefused
 from tocsin.producers.spool import Row, Spool, State
-from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.bundle import Bundle, KafkaConfig
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.errors import Rejection
 from tocsin.schemas.models import Alert
@@ -67,7 +67,7 @@ class Publisher:
         self._thread.start()
 
     @staticmethod
-    def _config(connection: Mapping[str, str | int]) -> dict[str, str | int]:
+    def _config(connection: KafkaConfig) -> KafkaConfig:
         return {
             **connection,
             "acks": "all",
@@ -153,7 +153,7 @@ class Publisher:
         while True:
             try:
                 self._producer.produce(
-                    row.topic, row.value, row.lineage_id.encode(), 0, headers=row.headers, on_delivery=done
+                    row.topic, row.value, row.lineage_id.encode(), 0, headers=[*row.headers], on_delivery=done
                 )
             except BufferError:
                 self._producer.poll(0.05)

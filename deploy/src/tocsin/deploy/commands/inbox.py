@@ -48,10 +48,8 @@ def _print(received: Received, output: Output) -> None:
         )
     elif received.notice is not None:
         notice = received.notice
-        console.print(
-            f"notice {notice['kind']} {notice['topic']}/{notice['offset']}: {notice['reason']} {notice['detail'] or ''}",
-            soft_wrap=True,
-        )
+        place = f"{notice['topic']}/{notice['offset']}"
+        console.print(f"notice {notice['kind']} {place}: {notice['reason']} {notice['detail'] or ''}", soft_wrap=True)
 
 
 def _as_json(received: Received) -> dict[str, Any]:
