@@ -161,5 +161,5 @@ def test_no_copy_before_its_decision_even_for_a_reader_of_uncommitted_data(
 
 def _source(copy: Message, member: str) -> tuple[str, int, str]:
     source = next(cast("bytes", content) for name, content in copy.headers() or [] if name == "tocsin-source")
-    topic, _, offset = source.decode().split("/")
-    return topic, int(offset), member
+    parts = source.decode().split("/")
+    return parts[0], int(parts[2]), member
