@@ -160,6 +160,6 @@ def test_no_copy_before_its_decision_even_for_a_reader_of_uncommitted_data(
 
 
 def _source(copy: Message, member: str) -> tuple[str, int, str]:
-    source = next(cast("bytes", content) for name, content in copy.headers() or [] if name == "tocsin-source")
-    parts = source.decode().split("/")
+    headers = dict(cast("list[tuple[str, bytes]]", copy.headers()))
+    parts = headers["tocsin-source"].decode().split("/")
     return parts[0], int(parts[2]), member
