@@ -4,7 +4,8 @@ TocsinDeployError
 ├── ClusterError         the local Kafka cannot be started, reached or stopped
 ├── JarInvalid           a downloaded file is not the one that the lock names
 ├── PolicyInvalid        the policy file is wrong; names file, line and remedy
-└── PolicyNotApplied     the cluster refused a part of it
+├── PolicyNotApplied     the cluster refused a part of it
+└── RegistryError        the schema registry cannot listen
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class PolicyInvalid(TocsinDeployError):
 
 class PolicyNotApplied(TocsinDeployError):
     """The cluster refused a part of the policy; applying again is safe."""
+
+
+class RegistryError(TocsinDeployError):
+    """The schema registry cannot listen where it was told to."""
