@@ -87,6 +87,8 @@ def test_revisions_come_in_order_and_duplicates_do_not(world: World) -> None:
     assert _copies(world, "reader-00", key) == [one.to_avro() for one in (first, second, third)]
     [conflict] = [one for one in world.decisions() if one["alert_id"] == other_third.header.alert_id]
     assert (conflict["outcome"], conflict["reason"]) == ("REJECTED", "conflict")
+    notice_key = f"notice/{conflict['topic']}/{conflict['offset']}".encode()
+    _wait_copies(world, "hotline-se", notice_key)
     with Inbox(bundle, follow=False, group="conflict") as inbox:
         notices = [received.notice for received in inbox if received.notice is not None]
     assert [notice["reason"] for notice in notices if notice["sha256"] == conflict["sha256"]] == ["conflict"]
