@@ -24,6 +24,8 @@ from tocsin.schemas.signing import sign_headers
 BATCH = 500
 IDLE_S = 0.05
 RETRY_S = 1.0
+# leaving the with block gives the broker this long; what it does not have by then waits in the spool
+LEAVE_WAIT_S = 10.0
 
 # errors that no later attempt cures by itself, each with what to do
 _DEAD = {KafkaError.MSG_SIZE_TOO_LARGE: "larger than the topic takes"}
@@ -215,6 +217,8 @@ class Publisher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self.flush(LEAVE_WAIT_S)
         self.close()
 
 
