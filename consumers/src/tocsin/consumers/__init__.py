@@ -1,6 +1,7 @@
 """Receive alerts."""
 
-from tocsin.consumers.errors import TocsinConsumerError
-from tocsin.consumers.inbox import Inbox, Received
+from tocsin.consumers.copies import Notice, Received, ReceivedKind
+from tocsin.consumers.errors import InboxError, TocsinConsumerError
+from tocsin.consumers.inbox import Inbox
 
-__all__ = ["Inbox", "Received", "TocsinConsumerError"]
+__all__ = ["Inbox", "InboxError", "Notice", "Received", "ReceivedKind", "TocsinConsumerError"]

@@ -9,6 +9,8 @@ TocsinConsumerError
 ├── LaneStopped          going on could skip or mix up alerts; somebody must look
 ├── TransactionAborted   nothing of a transaction was written; it will be tried again
 └── InboxError           theirs: the inbox cannot be read (right, network, broker)
+    ├── RecordUnverified     a record failed verification, and the reader asked to be stopped by that
+    └── SchemaTooNew         ours: this release is too old for a record
 """
 
 from __future__ import annotations
@@ -52,3 +54,11 @@ class TransactionAborted(TocsinConsumerError):
 
 class InboxError(TocsinConsumerError):
     """The inbox cannot be read; the message says what to do."""
+
+
+class RecordUnverified(InboxError):
+    """A record of the inbox failed verification. Only raised where it was asked for."""
+
+
+class SchemaTooNew(InboxError):
+    """A record is signed under a schema that this release does not have. It stays unread until an upgrade."""

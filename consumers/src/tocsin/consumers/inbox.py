@@ -1,200 +1,295 @@
-"""Receiving: a member's inbox, verified, once the caller is done with each record."""
+"""Receiving: a member's inbox, verified, its place kept once the caller is done with each record."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Final, Self
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import InboxError
-from tocsin.consumers.lane import RULE_HEADER, SOURCE_HEADER
+from tocsin.consumers.copies import CopyVerifier, Received, ReceivedKind
+from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
+from tocsin.consumers.errors import DirectoryUnreadable, InboxError, RecordUnverified
+from tocsin.consumers.kafka import KafkaReader
 from tocsin.schemas.bundle import Bundle
-from tocsin.schemas.codec import decode_strict
-from tocsin.schemas.directory import EXCHANGE, VersionFloor
-from tocsin.schemas.errors import NameInvalid, Reason, Rejection
-from tocsin.schemas.models import Alert, from_avro
-from tocsin.schemas.names import AlertTopic, inbox_topic
-from tocsin.schemas.verify import Signed, Verifier, check_schema
+from tocsin.schemas.bus import BusRecord, Kind, Reader, ReadFailed
+from tocsin.schemas.directory import Directory, VersionFloor
+from tocsin.schemas.errors import Reason, Rejection
+from tocsin.schemas.names import DIRECTORY_TOPIC, inbox_topic
 
-COMMIT_EVERY_S = 1.0
-_FATAL = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "this login may not READ its inbox; ask the secretariat",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "this login may not use that group; its name must begin with `<member>.`",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "the inbox does not exist; ask the secretariat",
-    KafkaError._AUTHENTICATION: "the password is not accepted; ask the secretariat for a new bundle",  # noqa: SLF001  # librdkafka's name
-    KafkaError.SASL_AUTHENTICATION_FAILED: "the password is not accepted; ask the secretariat for a new bundle",
-}
+READY_S_MAX: Final = 30.0
+"""How long a reader that does not follow waits for the brokers, or for another reader of its group."""
+DIRECTORY_EVERY_S: Final = 30.0
+UNVERIFIED_KEPT: Final = 100
+_POLL_S: Final = 0.2
+_END_S: Final = 5.0
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """One verified record of the inbox: an alert, or a notice by the exchange.
+class Unverified:
+    """A record that failed verification. `detail` names field and rule; its content is kept nowhere."""
 
-    `source` is where the alert was published (`topic/partition/offset`), `rule` the ACL that allowed it, `offset` its
-    place in the inbox.
-    """
-
-    key: str
     offset: int
-    alert: Alert | None
-    notice: dict[str, Any] | None
-    source: str
-    rule: str
-    value: bytes
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has been found since the inbox was opened; `unverified` by reason, `tests` whether handed out or not."""
+
+    alerts: int = 0
+    notices: int = 0
+    tests: int = 0
+    erasures: int = 0
+    unverified: Counter[str] = field(default_factory=Counter[str])
 
 
 class Inbox:
-    """Iterates a member's inbox.
+    """Iterates a member's inbox, oldest first.
 
-    The place in it moves on only after the body of the loop is done: an exception, or a crash, and the record comes
-    again. Records that fail verification are never handed out; they are counted in `unverified` by reason and logged
-    without their content. Test records are skipped unless asked for, and count as a sign of life.
+    The place in it moves on only when the body of the loop is done: after an exception, a `break` or a crash the same
+    record comes again, to this Inbox or to the next one of the same `group`. So a record can come twice, never not at
+    all; `ack` says in the middle of the body that it is done.
+
+    Every record is verified. What fails is never handed out: it is counted by reason (`unverified`), kept without its
+    content (`last_unverified`), logged, and with `raise_unverified` ends the iteration. Test records are skipped unless
+    `include_tests`, and are a sign of life all the same. A RETRACTED revision is handed out like any other; so is an
+    alert past its expiry, since it may replace one that lasted longer. With `include_erasures` you are also told that
+    the exchange has erased a lineage (`Received.kind`), upon which you erase yours.
+
+    `follow` waits for more, for ever or until nothing has come for `timeout_s`; otherwise iteration ends where the
+    inbox ends. `state` remembers the highest directory version seen; it is in the bundle by default. `reader` and
+    `directory` read the inbox and the topic `directory`, from Kafka by default. Used by one thread, but for `stop`.
     """
 
     def __init__(
-        self, bundle: Bundle, *, include_tests: bool = False, follow: bool = True, group: str = "inbox"
+        self,
+        bundle: Bundle,
+        *,
+        include_tests: bool = False,
+        include_erasures: bool = False,
+        raise_unverified: bool = False,
+        follow: bool = True,
+        timeout_s: float | None = None,
+        group: str = "inbox",
+        state: Path | None = None,
+        reader: Reader | None = None,
+        directory: Reader | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
+        self.counts = Counts()
+        self.last_unverified: deque[Unverified] = deque(maxlen=UNVERIFIED_KEPT)
+        self.last_sign_of_life: datetime | None = None
+        self.group = f"{bundle.member}.{group}"
         self._bundle = bundle
         self._include_tests = include_tests
+        self._include_erasures = include_erasures
+        self._raise_unverified = raise_unverified
         self._follow = follow
+        self._timeout_s = timeout_s
+        self._topic = inbox_topic(bundle.member)
+        self._reader: Reader = reader or KafkaReader(bundle.kafka_config(), self._topic, self.group)
+        directory = directory or KafkaReader(bundle.kafka_config(), DIRECTORY_TOPIC, None)
+        floor = VersionFloor(state or bundle.path / "directory-version")
+        self._directory = DirectoryReader(directory, bundle.coalition, bundle.roots, floor, now_ms)
+        self._verifies: tuple[Directory, CopyVerifier] | None = None
+        self._undone: BusRecord | None = None
+        self._place = self._kept = 0
         self._stopped = False
-        self._done: Message | None = None
-        self._committed_at = time.monotonic()
-        self.unverified: dict[str, int] = {}
-        self.tests_seen = 0
-        self.last_sign_of_life: float | None = None
-        config = bundle.kafka_config()
-        floor = VersionFloor(bundle.path / "directory-version")
-        group_id = f"{bundle.member}.{group}"
-        self._directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor, group=group_id)
-        self._consumer = Consumer(
-            {
-                **config,
-                "group.id": group_id,
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-                "check.crcs": True,
-            }
-        )
-        self._consumer.subscribe([inbox_topic(bundle.member)])
+        self._trouble = ""
+        self._came_at = self._ready_at = time.monotonic()
+
+    @property
+    def unverified(self) -> Counter[str]:
+        """How many records failed verification, by reason."""
+        return self.counts.unverified
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the connection now; None when the inbox can be read."""
+        return self._reader.trouble
 
     def stop(self) -> None:
-        """End the iteration after the current record; may be called from a signal handler."""
+        """End the iteration after the current record, for good. Any thread, and a signal handler, may call it."""
         self._stopped = True
 
     def __iter__(self) -> Iterator[Received]:
-        """The records, as they come; ends at the end of the inbox unless `follow`.
+        """The records, as they come.
 
         Raises:
             InboxError: the inbox or the directory cannot be read; the message says what to do.
+            RecordUnverified: with `raise_unverified`; iterating again meets the same record.
+            SchemaTooNew: this release is too old for a record; after an upgrade reading goes on with it.
         """
-        self._directory.read_to_end()
+        self._came_at = self._ready_at = time.monotonic()
         while not self._stopped:
-            message = self._consumer.poll(0.2)
-            if message is None:
-                self._commit_now_and_then()
+            self._refresh()
+            record = self._undone or self._poll()
+            if record is None:
+                if self._is_over():
+                    break
                 continue
-            error = message.error()
-            if error is None:
-                yield from self._take(message)
-                self._done = message
-                self._commit_now_and_then()
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
-                if not self._follow:
-                    return
-            elif error.code() in _FATAL or error.fatal():
-                raise InboxError(f"{inbox_topic(self._bundle.member)}: {_FATAL.get(error.code(), error.str())}")
+            self._undone, self._came_at = record, time.monotonic()
+            self._kept = min(self._kept, record.offset)  # another reader went back, or the topic was made again
+            received = self._judge(record)
+            if received is not None and self._is_wanted(received):
+                yield received
+            self._done(record.offset)
+        self._keep()
 
-    def _take(self, message: Message) -> Iterator[Received]:
-        self.last_sign_of_life = time.time()
-        if message.value() is None:
+    def ack(self, received: Received) -> bool:
+        """Keep the place after `received`, and everything before it, now instead of within a second of the body's end.
+
+        False when the bus did not take it; then these records come again.
+        """
+        if received.offset < self._kept:
+            return True
+        kept = self._reader.commit(received.offset + 1)
+        if kept:
+            self._place = self._kept = received.offset + 1
+            if self._undone is not None and self._undone.offset < self._place:
+                self._undone = None
+        return kept
+
+    def _done(self, offset: int) -> None:
+        self._undone, self._place = None, offset + 1
+        self._reader.store(self._place)
+
+    def _keep(self) -> None:
+        """Keep the place at the end of an iteration, so that nothing depends on `close`."""
+        if self._place > self._kept and self._reader.commit(self._place):
+            self._kept = self._place
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _poll(self) -> BusRecord | None:
+        try:
+            record = self._reader.poll(_POLL_S)
+        except ReadFailed as failure:
+            raise InboxError(f"{self._topic}: {self._remedy(failure)}") from failure
+        self._report(self._reader.trouble or "")
+        return record
+
+    def _remedy(self, failure: ReadFailed) -> str:
+        config = self._bundle.config
+        remedies = {
+            Kind.DENIED: f"{config.login} may not read it as group {self.group}, or its password is no longer accepted",
+            Kind.NO_TOPIC: "it does not exist",
+        }
+        remedy = remedies.get(failure.kind, "the client has failed; open the inbox again")
+        ask = "; ask the secretariat" if failure.kind in (Kind.DENIED, Kind.NO_TOPIC) else ""
+        return f"{remedy}{ask} ({failure.detail})"
+
+    def _report(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            if trouble:
+                log.warning("inbox_unreachable", topic=self._topic, reason=trouble)
+            else:
+                log.info("inbox_reachable", topic=self._topic)
+            self._trouble = trouble
+
+    def _is_over(self) -> bool:
+        now, position = time.monotonic(), self._reader.position
+        if self._timeout_s is not None and now - self._came_at > self._timeout_s:
+            return True
+        if self._follow:
+            return False
+        if position is not None and position >= self._end(position):
+            return True
+        if position is not None and not self._trouble:
+            self._ready_at = now
+        if now - self._ready_at > READY_S_MAX:
+            reason = self._trouble or f"another reader of group {self.group} has it; stop that or name another group"
+            raise InboxError(f"{self._topic}: not read for {READY_S_MAX:.0f} s: {reason}")
+        return False
+
+    def _end(self, position: int) -> int:
+        """The end of the inbox; something beyond `position` while nobody answers."""
+        try:
+            return self._reader.end(_END_S)
+        except ReadFailed as failure:
+            if failure.kind is not Kind.UNREACHABLE:
+                raise InboxError(f"{self._topic}: {self._remedy(failure)}") from failure
+            self._report(failure.detail)
+            return position + 1
+
+    # -- verifying ---------------------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        """Read the directory again now and then: a key may have been revoked. An expired one must not be used."""
+        if time.monotonic() - self._directory.read_at < DIRECTORY_EVERY_S and self._directory.in_force():
             return
         try:
-            received = self._verify(message)
+            self._directory.read_to_end()
+        except DirectoryUnreadable as failure:
+            if not self._directory.in_force():
+                raise InboxError(str(failure)) from failure
+            self._directory.read_at = time.monotonic()
+            log.warning("directory_not_refreshed", reason=str(failure))
+        if not self._directory.in_force():
+            expired = "the newest has expired" if self._directory.directory else "this bundle's root keys signed none"
+            raise InboxError(f"no directory is in force ({self._directory.refusal or expired}); ask the secretariat")
+
+    def _verifier(self) -> CopyVerifier:
+        directory = self._directory.directory
+        if self._verifies is None or self._verifies[0] is not directory:
+            if directory is None:
+                raise InboxError("no directory has been read")
+            verifier = CopyVerifier(self._bundle.coalition, self._bundle.member, directory)
+            self._verifies = (directory, verifier)
+        return self._verifies[1]
+
+    def _judge(self, record: BusRecord) -> Received | None:
+        """`record` verified, or None once it is counted as unverified."""
+        try:
+            return self._check(record)
         except Rejection as refusal:
-            self.unverified[refusal.reason.value] = self.unverified.get(refusal.reason.value, 0) + 1
-            log.warning("record_not_verified", offset=message.offset(), reason=str(refusal))
-            return
-        test = received.alert is not None and received.alert.header.test
-        self.tests_seen += test
-        if not test or self._include_tests:
-            yield received
+            found = Unverified(record.offset, refusal.reason, refusal.detail)
+            log.warning("record_not_verified", topic=self._topic, offset=found.offset, reason=str(refusal))
+            self.counts.unverified[found.reason.value] += 1
+            self.last_unverified.append(found)
+            if self._raise_unverified:
+                raise RecordUnverified(f"{self._topic}/{found.offset}: {refusal}") from refusal
+            return None
 
-    def ack(self, received: Received) -> None:
-        """Commit now that `received` is done, instead of within a second."""
-        self._commit(received.offset + 1)
-
-    def _commit_now_and_then(self) -> None:
-        if self._done is not None and time.monotonic() - self._committed_at > COMMIT_EVERY_S:
-            self._commit(cast("int", self._done.offset()) + 1)
-
-    def _commit(self, offset: int) -> None:
-        place = TopicPartition(inbox_topic(self._bundle.member), 0, offset)
+    def _check(self, record: BusRecord) -> Received:
         try:
-            self._consumer.commit(offsets=[place], asynchronous=False)
-        except KafkaException as failure:
-            # the record comes again, which is what happens after any crash
-            log.warning("commit_failed", reason=str(failure.args[0]))
-        self._done, self._committed_at = None, time.monotonic()
-
-    # -- verification ------------------------------------------------------------------------------------------------
-
-    def _verify(self, message: Message) -> Received:
-        headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-        extra = {name: (content or b"").decode("utf-8", "replace") for name, content in headers}
-        source, rule = extra.get(SOURCE_HEADER, ""), extra.get(RULE_HEADER, "")
-        topic, offset = _split(source)
-        at_ms = message.timestamp()[1]
-        try:
-            signed = self._verifier().check_signature(topic, offset, message.value(), headers, at_ms)
+            return self._verifier().check(record)
         except Rejection as refusal:
             if refusal.reason is not Reason.UNKNOWN_KEY:
                 raise
-            self._directory.read_to_end()
-            signed = self._verifier().check_signature(topic, offset, message.value(), headers, at_ms)
-        key = (message.key() or b"").decode("utf-8", "replace")
-        place = cast("int", message.offset())
-        if signed.schema.subject == "notice":
-            return Received(key, place, None, _notice(signed, self._bundle.member), source, rule, signed.value)
-        return Received(key, place, self._alert(signed, topic, key), None, source, rule, signed.value)
-
-    def _verifier(self) -> Verifier:
-        verifier = self._directory.verifier()
-        if verifier is None:
-            raise InboxError(
-                "the topic `directory` holds no document that the pinned root keys signed; ask the secretariat"
-            )
-        return verifier
-
-    def _alert(self, signed: Signed, topic: str, key: str) -> Alert:
-        lineage = key.partition("/")[2].encode()
         try:
-            parsed = AlertTopic.parse(topic)
-        except NameInvalid as error:
-            raise Rejection(Reason.WRONG_TOPIC, f"{SOURCE_HEADER}: {error}") from error
-        # an alert is kept after its expiry until its tombstone comes, so expiry is not judged here
-        verified = self._verifier().check_record(signed, parsed, lineage, 0)
-        if key != f"{verified.header['publisher']}/{verified.header['lineage_id']}":
-            raise Rejection(Reason.WRONG_KEY, "key: not publisher/lineage_id")
-        return from_avro(verified.schema, dict(verified.record))
+            self._directory.read_to_end()
+        except DirectoryUnreadable as failure:
+            raise InboxError(f"{self._topic}/{record.offset} cannot be judged: {failure}") from failure
+        return self._verifier().check(record)
+
+    def _is_wanted(self, received: Received) -> bool:
+        if received.kind is ReceivedKind.ERASURE:
+            self.counts.erasures += 1
+            return self._include_erasures
+        self.last_sign_of_life = received.appended_at
+        self.counts.tests += received.test
+        if received.kind is ReceivedKind.ALERT:
+            self.counts.alerts += not received.test
+        else:
+            self.counts.notices += not received.test
+        return self._include_tests or not received.test
+
+    # -- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Commit what is done and leave."""
-        if self._done is not None:
-            self._commit(cast("int", self._done.offset()) + 1)
-        self._consumer.close()
+        """Keep the place after what is done, and leave."""
+        self._reader.close()
         self._directory.close()
 
     def __enter__(self) -> Self:
@@ -204,19 +299,3 @@ class Inbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _split(source: str) -> tuple[str, int]:
-    topic, _, rest = source.partition("/")
-    offset = rest.partition("/")[2]
-    return topic, int(offset) if offset.isdigit() else 0
-
-
-def _notice(signed: Signed, member: str) -> dict[str, Any]:
-    if signed.member != EXCHANGE:
-        raise Rejection(Reason.WRONG_PUBLISHER, "a notice that the exchange did not sign")
-    check_schema(signed, "notice")
-    record = decode_strict(signed.value)[1]
-    if record["member"] != member:
-        raise Rejection(Reason.WRONG_TOPIC, "member: a notice to somebody else")
-    return record

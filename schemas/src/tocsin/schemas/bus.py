@@ -103,29 +103,32 @@ class Reader(Protocol):
         ...
 
     @property
-    def at_end(self) -> bool:
-        """Whether the last `poll` found that nothing came after the records returned so far."""
-        ...
+    def position(self) -> int | None:
+        """Where reading goes on: past all that was returned. None until a `poll` has begun to read.
 
-    @property
-    def reading(self) -> bool:
-        """Whether the topic is this reader's: False while joining the group, and while another reader has it."""
+        At the end of the topic it is what `end` says, though the last record may lie further back (Kafka's transaction
+        markers take offsets, too).
+        """
         ...
 
     def end(self, timeout_s: float) -> int:
-        """The offset after the last record that is in the topic now.
+        """The offset after everything that is in the topic now.
 
         Raises:
             ReadFailed: as `poll`, and UNREACHABLE when nobody answered in time.
         """
         ...
 
+    def store(self, next_offset: int) -> None:
+        """Let `next_offset` become the group's place, within a second or at `close`."""
+        ...
+
     def commit(self, next_offset: int) -> bool:
-        """Make `next_offset` the group's place. False when the bus did not take it: what came since comes again."""
+        """Make `next_offset` the group's place now. False when the bus did not take it: what came since comes again."""
         ...
 
     def close(self) -> None:
-        """Leave the group and let go of the connection. Nothing is committed."""
+        """Commit what was stored, leave the group and let go of the connection."""
         ...
 
     @property

@@ -1,0 +1,216 @@
+"""The one place where the inbox touches Kafka's client library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, cast
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tocsin.schemas.bus import BusRecord, Kind, ReadFailed
+
+STORED_EVERY_MS: Final = 1_000
+_SESSION_MS: Final = 10_000
+_PROBE_EVERY_S: Final = 2.0
+_PROBE_S: Final = 1.0
+
+_SETTINGS: Final[Mapping[str, str | int | bool]] = {
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "earliest",
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "allow.auto.create.topics": False,
+    "fetch.wait.max.ms": 100,
+    "check.crcs": True,
+    # how long a standby waits for a reader that was killed
+    "session.timeout.ms": _SESSION_MS,
+    "heartbeat.interval.ms": _SESSION_MS // 4,
+    "reconnect.backoff.ms": 250,
+    "reconnect.backoff.max.ms": 2_000,
+    "topic.metadata.refresh.interval.ms": 30_000,
+}
+
+_KINDS: Final[Mapping[int, Kind]] = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: Kind.DENIED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: Kind.DENIED,
+    KafkaError.SASL_AUTHENTICATION_FAILED: Kind.DENIED,
+    KafkaError._AUTHENTICATION: Kind.DENIED,  # noqa: SLF001  # librdkafka's name
+    KafkaError.UNKNOWN_TOPIC_OR_PART: Kind.NO_TOPIC,
+    KafkaError._UNKNOWN_TOPIC: Kind.NO_TOPIC,  # noqa: SLF001  # librdkafka's name
+    KafkaError._UNKNOWN_PARTITION: Kind.NO_TOPIC,  # noqa: SLF001  # librdkafka's name
+}
+
+# of one connection among several; when all are down, the library says that, too
+_ONE_BROKER: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001  # librdkafka's name
+        KafkaError._TIMED_OUT,  # noqa: SLF001  # librdkafka's name
+        KafkaError._RESOLVE,  # noqa: SLF001  # librdkafka's name
+        KafkaError._SSL,  # noqa: SLF001  # librdkafka's name
+    }
+)
+
+log = structlog.get_logger()
+
+
+class KafkaReader:
+    """A `Reader` on Kafka: read_committed, by group membership; without a group it reads the topic and keeps no place.
+
+    `connection` are librdkafka settings, `Bundle.kafka_config()`.
+    """
+
+    def __init__(self, connection: Mapping[str, str | int | float | bool], topic: str, group: str | None) -> None:
+        self._topic = topic
+        self._grouped = group is not None
+        self._position: int | None = None
+        self._trouble: str | None = None
+        self._last = ""
+        self._probed_at = 0.0
+        self._failed: ReadFailed | None = None
+        self._ahead: Message | None = None
+        self._consumer = Consumer(self._config(connection, group))
+        if group is None:
+            self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        else:
+            self._consumer.subscribe([topic], on_assign=self._reset, on_revoke=self._reset, on_lost=self._reset)
+
+    def _config(self, connection: Mapping[str, Any], group: str | None) -> dict[str, Any]:
+        keeping = {"enable.auto.commit": group is not None, "auto.commit.interval.ms": STORED_EVERY_MS}
+        return {
+            **connection,
+            **_SETTINGS,
+            **keeping,
+            # the client wants a name even where no group is used
+            "group.id": group or f"{connection['sasl.username']}.none",
+            "error_cb": self._on_error,
+            "on_commit": _on_commit,
+        }
+
+    def _reset(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        self._position = None
+
+    @property
+    def position(self) -> int | None:
+        """Where reading goes on; None until the broker has said, and while another reader has the topic."""
+        return self._position
+
+    @property
+    def trouble(self) -> str | None:
+        """What the client library said last about the connection; None since something was read."""
+        return self._trouble
+
+    def poll(self, timeout_s: float) -> BusRecord | None:
+        """The next record. Raises ReadFailed."""
+        message, self._ahead = self._ahead or self._poll(timeout_s), None
+        record = self._take(message) if message is not None else None
+        self._raise_failed()
+        if message is None and time.monotonic() - self._probed_at > _PROBE_EVERY_S:
+            self._probe()
+        return record
+
+    def _poll(self, timeout_s: float) -> Message | None:
+        try:
+            return self._consumer.poll(timeout_s)
+        except KafkaException as fatal:  # confluent-kafka raises what is fatal instead of calling `error_cb`
+            raise ReadFailed(Kind.OTHER, str(fatal.args[0])) from fatal
+
+    def _take(self, message: Message) -> BusRecord | None:
+        error = message.error()
+        if error is None:
+            return self._record(message)
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
+            self._position, self._trouble = cast("int", message.offset()), None
+        else:
+            self._on_error(error)
+        return None
+
+    def _record(self, message: Message) -> BusRecord:
+        offset = cast("int", message.offset())
+        self._position, self._trouble = offset + 1, None
+        headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+        return BusRecord(self._topic, offset, message.key(), message.value(), tuple(headers), message.timestamp()[1])
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Note an error, whether the client library hands it out as a message or through its callback."""
+        kind = _KINDS.get(error.code())
+        if kind is not None:
+            self._failed = ReadFailed(kind, error.str())
+        elif error.code() in _ONE_BROKER:
+            self._last = error.str()
+        else:
+            self._trouble = f"{error.str()} {self._last}".strip()
+
+    def _raise_failed(self) -> None:
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
+
+    def _probe(self) -> None:
+        """Ask what the client library does not tell.
+
+        A fetch that brings nothing says nothing, so after a disturbance it is not known whether somebody answers again;
+        and a partition that is assigned, of a topic that is not there or may not be read, is waited for in silence.
+        """
+        self._probed_at = time.monotonic()
+        try:
+            if self._trouble:
+                self._watermark(_PROBE_S)
+                self._trouble, self._last = None, ""
+            elif self._position is None and not self._grouped:
+                self._check_topic(_PROBE_S)
+        except KafkaException:
+            return
+
+    def _check_topic(self, timeout_s: float) -> None:
+        """Raise ReadFailed when the topic is not there or may not be read."""
+        error = self._consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic].error
+        if error is not None:
+            self._on_error(error)
+        self._raise_failed()
+
+    def end(self, timeout_s: float) -> int:
+        """The end of what is committed. Raises ReadFailed."""
+        try:
+            return self._watermark(timeout_s)
+        except KafkaException as failure:
+            # the reason (a password) may have been handed to the callback, which only polling calls
+            self._ahead = self._ahead or self._poll(0)
+            self._raise_failed()
+            error = cast("KafkaError", failure.args[0])
+            if _KINDS.get(error.code()) is Kind.NO_TOPIC:
+                with suppress(KafkaException):
+                    self._check_topic(timeout_s)
+            detail = f"{error.str()} {self._last}".strip()
+            raise ReadFailed(_KINDS.get(error.code(), Kind.UNREACHABLE), detail) from failure
+
+    def _watermark(self, timeout_s: float) -> int:
+        return int(self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=timeout_s)[1])
+
+    def store(self, next_offset: int) -> None:
+        """Let the client library commit `next_offset` within a second, at the latest when the group moves on."""
+        try:
+            self._consumer.store_offsets(offsets=[TopicPartition(self._topic, 0, next_offset)])
+        except KafkaException as failure:
+            # another reader of the group has the topic by now, and is given the record again
+            log.warning("place_not_kept", topic=self._topic, reason=str(failure.args[0]))
+
+    def commit(self, next_offset: int) -> bool:
+        """Commit now; False when the broker did not take it."""
+        try:
+            self._consumer.commit(offsets=[TopicPartition(self._topic, 0, next_offset)], asynchronous=False)
+        except KafkaException as failure:
+            log.warning("place_not_kept", topic=self._topic, reason=str(failure.args[0]))
+            return False
+        return True
+
+    def close(self) -> None:
+        """Commit what was stored and leave."""
+        self._consumer.close()
+
+
+def _on_commit(error: KafkaError | None, _partitions: list[TopicPartition]) -> None:
+    if error is not None and error.code() != KafkaError._NO_OFFSET:  # noqa: SLF001  # librdkafka's name
+        log.warning("place_not_kept", reason=error.str())
