@@ -18,10 +18,11 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 _TOKEN: Final = re.compile(r"[a-z0-9-]{1,32}:[0-9a-f]{64}").fullmatch
 _KEY_ID: Final = re.compile(r"[a-z0-9-]{1,32}").fullmatch
 _MEMBER: Final = re.compile(r"[a-z0-9-]{2,40}").fullmatch
+_JURISDICTION: Final = re.compile(r"[a-z]{2}").fullmatch
 _COUNTRY: Final = re.compile(r"[A-Z]{2}").fullmatch
-_DIGITS4: Final = re.compile(r"\d{4}").fullmatch
-_DIGITS8: Final = re.compile(r"\d{8}").fullmatch
-_NUMBER: Final = re.compile(r"\d{1,11}").fullmatch
+_DIGITS4: Final = re.compile(r"[0-9]{4}").fullmatch
+_DIGITS8: Final = re.compile(r"[0-9]{8}").fullmatch
+_NUMBER: Final = re.compile(r"[0-9]{1,11}").fullmatch
 
 _DAY_MS: Final = 86_400_000
 _YEAR_MS: Final = 366 * _DAY_MS
@@ -29,6 +30,10 @@ CASE_REF_LENGTH_MAX: Final = 64
 MCCS_MAX: Final = 5
 PRINCIPALS_MAX: Final = 5
 PERCENT_MAX: Final = 100
+# What a date can say: 1970 to 9999 in milliseconds, years 1 to 9999 in days. Beyond it, readers' date types fail.
+TIME_MS_MAX: Final = 253_402_300_799_999
+DAY_MIN: Final = -719_162
+DAY_MAX: Final = 2_932_896
 
 
 def _need(holds: object, field: str, rule: str) -> None:
@@ -58,9 +63,12 @@ def _check_header(header: Record) -> None:
     _need(header["revision"] >= 1, "header.revision", "1 or more")
     _need(header["status"] == "ACTIVE" or header["status_reason"], "header.status_reason", "required unless ACTIVE")
     _need(_MEMBER(header["publisher"]), "header.publisher", "a member id")
+    _need(_JURISDICTION(header["jurisdiction"]), "header.jurisdiction", "two lower-case letters")
     _need(len(header["handling"]) == len(set(header["handling"])), "header.handling", "each code once")
     _need("H3" not in header["handling"] or header["handling_note"], "header.handling_note", "required with H3")
+    _need(header["observed_at"] >= 0, "header.observed_at", "1970 or later")
     _need(header["observed_at"] <= header["published_at"], "header.observed_at", "not after published_at")
+    _need(header["expires_at"] <= TIME_MS_MAX, "header.expires_at", "9999 or earlier")
     _need(header["purposes"], "header.purposes", "one at least")
     _need(0 <= header["confidence"] <= PERCENT_MAX, "header.confidence", "0 to 100")
     _need(_KEY_ID(header["token_key_id"]), "header.token_key_id", "1 to 32 of a-z, 0-9 and '-'")
@@ -109,6 +117,10 @@ def _token(value: str | None, field: str) -> None:
     _need(value is None or _TOKEN(value), field, "a token, <key id>:<64 hex digits>")
 
 
+def _day(value: int | None, field: str) -> None:
+    _need(value is None or DAY_MIN <= value <= DAY_MAX, field, "a day of the years 1 to 9999")
+
+
 def _country(value: str | None, field: str) -> None:
     _need(value is None or _COUNTRY(value), field, "ISO 3166-1 alpha-2 in upper case")
 
@@ -139,6 +151,8 @@ def _merchant_terminated(details: Record) -> None:
     _need(len(details["mccs"]) <= MCCS_MAX, "details.mccs", "at most 5")
     _need(all(_DIGITS4(mcc) for mcc in details["mccs"]), "details.mccs", "4 digits each")
     _need(len(details["principal_tokens"]) <= PRINCIPALS_MAX, "details.principal_tokens", "at most 5")
+    _day(details["terminated_at"], "details.terminated_at")
+    _day(details["contract_start"], "details.contract_start")
     _acquirer(details["acquirer"], "details.acquirer")
     _payfac(details["payfac"], "details.payfac")
     _country(details["country"], "details.country")
@@ -167,7 +181,9 @@ def _descriptor_reused(details: Record) -> None:
     _descriptor(details["descriptor"], "details.descriptor")
     hits = sum(match != "N" for match in details["field_matches"].values())
     _need(details["match_count"] == hits, "details.match_count", "the number of E and P in field_matches")
+    _need(details["first_seen"] >= 0, "details.first_seen", "1970 or later")
     _need(details["first_seen"] <= details["last_seen"], "details.last_seen", "not before first_seen")
+    _need(details["last_seen"] <= TIME_MS_MAX, "details.last_seen", "9999 or earlier")
     _need(details["sightings"] >= 1, "details.sightings", "1 or more")
 
 
@@ -188,6 +204,8 @@ def _site_taken_down(details: Record) -> None:
     _token(details["sld_token"], "details.sld_token")
     _country(details["host_country"], "details.host_country")
     times = [(step, details[step]) for step in _STEPS if details[step] is not None]
+    _need(details["reported_at"] >= 0, "details.reported_at", "1970 or later")
+    _need(times[-1][1] <= TIME_MS_MAX, f"details.{times[-1][0]}", "9999 or earlier")
     for (_, earlier), (step, later) in pairwise(times):
         _need(earlier <= later, f"details.{step}", "not before the step that precedes it")
     _need(details["notices_sent"] >= 0, "details.notices_sent", "0 or more")
