@@ -1,0 +1,187 @@
+"""The exchange's own records as `codec.decode` returns them and `codec.encode` takes them.
+
+Times are milliseconds since 1970, digests 32 bytes. Field for field the `.avsc` files, which a test compares; that the
+values of `reason`, `status` of a lineage, `types`, `tlps` ... are words of this contract is their writer's promise.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class Notice(TypedDict):
+    """What the exchange itself tells a member. `detail` names field and rule, never content."""
+
+    notice_id: str
+    kind: Literal["REJECTED", "WITHDRAWN", "LINE_TEST"]
+    member: str
+    jurisdiction: str
+    issued_at: int
+    topic: str | None
+    offset: int | None
+    sha256: bytes | None
+    lineage_id: str | None
+    publisher: str | None
+    reason: str | None
+    detail: str | None
+
+
+class GivenTo(TypedDict):
+    """A recipient and the ACL that allows it."""
+
+    member: str
+    rule: str
+
+
+class RefusedTo(TypedDict):
+    """A member that asked, or was owed, and may not be told."""
+
+    member: str
+    reason: str
+
+
+class Decision(TypedDict):
+    """The audit record of one alert, or of a later change of who may have it. `seq` rises by one in a lane."""
+
+    seq: int
+    kind: Literal["ALERT", "GAINED", "WITHHELD"]
+    outcome: Literal["ACCEPTED", "REJECTED", "DUPLICATE"]
+    reason: str | None
+    detail: str | None
+    decided_at: int
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    sha256: bytes
+    key_id: str | None
+    publisher: str | None
+    lineage_id: str | None
+    alert_id: str | None
+    revision: int | None
+    given: list[GivenTo]
+    refused: list[RefusedTo]
+    acl_digest: bytes
+    acl_read_at: int
+    directory_version: int
+    worker: str
+
+
+class RecordHeader(TypedDict):
+    """One Kafka header."""
+
+    key: str
+    value: bytes
+
+
+class Given(TypedDict):
+    """The members given one revision by one decision; `rules` are parallel to `members`."""
+
+    seq: int
+    revision: int
+    members: list[str]
+    rules: list[str]
+
+
+class LedgerEntry(TypedDict):
+    """One lineage with its current bytes, or one notice that is owed."""
+
+    kind: Literal["ALERT", "NOTICE"]
+    inbox_key: str
+    revision: int
+    status: str
+    topic: str
+    partition: int
+    offset: int
+    sha256: bytes
+    expires_at: int
+    signer: str
+    test: bool
+    value: bytes
+    headers: list[RecordHeader]
+    given: list[Given]
+
+
+class Behind(TypedDict):
+    """A member whose inbox refuses, and the decision up to which it has been paid."""
+
+    member: str
+    paid: int
+
+
+class LedgerMark(TypedDict):
+    """How far debts are paid: by decision number, for all but those behind."""
+
+    paid: int
+    behind: list[Behind]
+
+
+class LedgerPosition(TypedDict):
+    """The next offset of an alert topic to decide."""
+
+    topic_id: str
+    topic: str
+    next_offset: int
+
+
+class Subscription(TypedDict):
+    """What a member asks for."""
+
+    member: str
+    subscription_id: str
+    everything: bool
+    types: list[str]
+    jurisdictions: list[str]
+    tlps: list[str]
+    own: bool
+    updated_at: int
+
+
+class Receipt(TypedDict):
+    """A member's word that it has a range of its inbox."""
+
+    member: str
+    topic: str
+    first_offset: int
+    last_offset: int
+    count: int
+    issued_at: int
+
+
+class MemberRow(TypedDict):
+    """An organisation, as the directory lists it."""
+
+    member: str
+    role: str
+    jurisdiction: str
+    status: Literal["ACTIVE", "SUSPENDED", "WITHDRAWN"]
+
+
+class TrustedOffset(TypedDict):
+    """The last offset of a topic that a revoked key may have signed."""
+
+    topic: str
+    offset: int
+
+
+class KeyRow(TypedDict):
+    """A public key (Ed25519, 32 bytes) and when it counts."""
+
+    key_id: str
+    member: str
+    public: bytes
+    valid_from: int
+    valid_to: int
+    status: Literal["ACTIVE", "REVOKED"]
+    trusted: list[TrustedOffset]
+
+
+class DirectoryDocument(TypedDict):
+    """Members and their public keys, signed by the root keys."""
+
+    coalition: str
+    version: int
+    issued_at: int
+    expires_at: int
+    members: list[MemberRow]
+    keys: list[KeyRow]
