@@ -38,6 +38,8 @@ def _expand(node: Any, named: dict[str, Any]) -> Any:
         return [_expand(option, named) for option in node]
     if isinstance(node, str):
         return named.get(node, {"type": node})
+    if isinstance(node["type"], dict):
+        return _expand(node["type"], named)
     if node["type"] == "record":
         fields = [{**field, "type": _expand(field["type"], named)} for field in node["fields"]]
         named[node["name"]] = {**node, "fields": fields}
@@ -59,6 +61,11 @@ def _compare(writer: Any, reader: Any, where: str) -> Iterator[str]:
     elif writer["type"] != reader["type"]:
         if (writer["type"], reader["type"]) not in _PROMOTIONS:
             yield f"{where or 'schema'}: {writer['type']} is not {reader['type']}"
+    elif writer.get("name") != reader.get("name"):
+        yield f"{where or 'schema'}: {writer.get('name')} is not {reader.get('name')}"
+    elif writer.get("logicalType") != reader.get("logicalType"):
+        # Avro would read it, and a time would become a number, or a day a moment
+        yield f"{where or 'schema'}: {writer.get('logicalType')} is not {reader.get('logicalType')}"
     else:
         yield from _compare_same(writer, reader, where)
 

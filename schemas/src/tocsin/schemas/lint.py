@@ -1,13 +1,14 @@
 """Hygiene of schemas: what hostile bytes could be made to cost, and that a published version never changes.
 
 Forbidden, each for a measured reason: recursion (a few kilobytes end the process), maps, array items of no size
-(a few bytes take gigabytes), `decimal` on bytes (minutes of CPU), floats, and nesting deeper than 8.
+(a few bytes take gigabytes), `decimal` on bytes (minutes of CPU), floats, and nesting deeper than 8. Unions are
+`[null, X]` with the default null and nothing else, which is what `strict` reads and what can be left out later.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ _FORBIDDEN: Final = {
     "map": "maps are not allowed",
     "float": "floats are not allowed",
     "double": "floats are not allowed",
+    "fixed": "fixed is not allowed; use bytes",
 }
+_NULL_AND_ONE: Final = 2
 
 
 def published() -> Mapping[str, str]:
@@ -30,20 +33,28 @@ def published() -> Mapping[str, str]:
 def lint_all() -> list[str]:
     """What is wrong with the schemas of this release, a line each; empty when nothing is."""
     wrong = [line for schema in ALL for line in lint(json.loads(schema.text), f"{schema.subject}.v{schema.version}")]
-    return wrong + _changed()
+    names = [file.name for file in (files("tocsin.schemas") / "avsc").iterdir() if file.name.endswith(".avsc")]
+    return wrong + check_published(ALL, published()) + check_files(names, ALL)
 
 
-def _changed() -> list[str]:
-    known = published()
-    wrong: list[str] = []
-    for schema in ALL:
-        name = _file(schema)
-        if name not in known:
-            wrong.append(f"{name}: not in published.json; add its SHA-256 when it is released: {schema.sha256}")
-        elif known[name] != schema.sha256:
-            wrong.append(f"{name}: changed after it was published; add a new version instead")
-    gone = set(known) - {_file(schema) for schema in ALL}
-    return wrong + [f"{name}: published, and missing from this release" for name in sorted(gone)]
+def check_published(schemas: Iterable[Schema], pins: Mapping[str, str]) -> list[str]:
+    """Where the schemas differ from what was published: a changed file would be two schemas under one id."""
+    left, wrong = dict(pins), list[str]()
+    for schema in schemas:
+        pin = left.pop(_file(schema), None)
+        if pin is None:
+            wrong.append(
+                f"{_file(schema)}: not in published.json; add its SHA-256 when it is released: {schema.sha256}"
+            )
+        elif pin != schema.sha256:
+            wrong.append(f"{_file(schema)}: changed after it was published; add a new version instead")
+    return wrong + [f"{name}: published, and missing from this release" for name in left]
+
+
+def check_files(names: Iterable[str], schemas: Iterable[Schema]) -> list[str]:
+    """Files that no id stands for."""
+    known = {_file(schema) for schema in schemas}
+    return [f"{name}: has no id; add it to the table in catalog.py" for name in sorted(names) if name not in known]
 
 
 def _file(schema: Schema) -> str:
@@ -57,7 +68,9 @@ def lint(node: Any, where: str) -> Iterator[str]:
 
 def _lint(node: Any, where: str, named: dict[str, Any], inside: tuple[str, ...]) -> Iterator[str]:
     if isinstance(node, list):
-        for option in node:
+        if len(node) != _NULL_AND_ONE or node[0] != "null":
+            yield f"{where}: a union other than [null, X]"
+        for option in node[1:]:
             yield from _lint(option, where, named, inside)
     elif isinstance(node, str):
         yield from _lint_name(node, where, named, inside)
@@ -85,7 +98,10 @@ def _lint_type(node: dict[str, Any], where: str, named: dict[str, Any], inside: 
     elif kind == "array":
         if _may_be_empty(node["items"], named):
             yield f"{where}: array items that may have no size"
-        yield from _lint(node["items"], where, named, inside)
+        if len(inside) >= DEPTH_MAX:
+            yield f"{where}: deeper than {DEPTH_MAX}"
+        else:
+            yield from _lint(node["items"], where, named, (*inside, "[]"))
     elif kind != "enum":
         yield from _lint(kind, where, named, inside)
 
@@ -95,6 +111,8 @@ def _lint_fields(node: dict[str, Any], where: str, named: dict[str, Any], inside
         yield f"{where}: deeper than {DEPTH_MAX}"
         return
     for field in node["fields"]:
+        if isinstance(field["type"], list) and field.get("default", "") is not None:
+            yield f"{where}.{field['name']}: optional, and without the default null"
         yield from _lint(field["type"], f"{where}.{field['name']}", named, (*inside, node["name"]))
 
 
