@@ -20,6 +20,7 @@ from tocsin.consumers.memory import MemoryExchange
 from tocsin.schemas.bundle import SIGNING_KEY, Bundle
 from tocsin.schemas.bus import BusRecord, Headers
 from tocsin.schemas.catalog import schema
+from tocsin.schemas.codec import encode
 from tocsin.schemas.directory import DirectoryKey
 from tocsin.schemas.models import SiteTakenDown
 from tocsin.schemas.names import AlertTopic, AlertType, Tlp, inbox_topic
@@ -345,3 +346,24 @@ def test_a_second_reader_of_a_group_is_not_told_that_the_inbox_is_empty(
             pytest.raises(InboxError, match=r"another reader of group reader-00\.inbox has it"),
         ):
             list(second)
+
+
+@pytest.mark.parametrize("millis", [2**62, -(2**62)])
+def test_what_no_model_can_hold_is_refused_and_not_met_again(
+    stage: MemoryStage, exchange: MemoryExchange, millis: int
+) -> None:
+    """A signed time beyond the calendar stops no reader for good: it is counted, and reading goes on behind it."""
+    bundle, kind = stage.member("hotline-se"), schema("site-taken-down")
+    alert = takedown(bundle, 1)
+    record = alert.model_dump()
+    record["header"]["observed_at"] = millis
+    value = encode(kind, record)
+    headers = [
+        *sign_headers(bundle.signing_key(), bundle.coalition, kind, value),
+        ("tocsin-source", f"{GREEN}/0/0".encode()),
+    ]
+    stage.plant("reader-00", f"hotline-se/{alert.header.lineage_id}".encode(), value, headers)
+    stage.publish(bundle, alert)
+    with exchange.inbox(stage.member("reader-00")) as inbox:
+        assert [received.alert for received in inbox] == [alert]
+        assert inbox.unverified == {"invalid": 1}
