@@ -54,7 +54,10 @@ class Tlp(StrEnum):
     @classmethod
     def from_leaf(cls, leaf: str) -> Tlp:
         """The label of a topic's last word. Raises ValueError."""
-        return cls(leaf.upper().replace("-", "_"))
+        found = cls(leaf.upper().replace("-", "_"))
+        if found.leaf != leaf:
+            raise ValueError(f"{leaf!r} is not {found.leaf!r}")  # a word, not a type
+        return found
 
 
 def member_id(text: str) -> str:
