@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from confluent_kafka import Message
 
 from tests.world import World, revised, takedown, wait_until
 from tocsin.consumers.inbox import Inbox
