@@ -24,7 +24,7 @@ def test_storm_changes_nothing(tmp_path: Path) -> None:
     ("fanout", "publisher", "faults", "each"),
     [
         ("tests.faults.no_transaction", "tests.faults.publish", ("fanout",), 6),
-        ("tests.faults.no_fencing", "tests.faults.publish", ("stop",), 4),
+        ("tests.faults.no_fencing", "tests.faults.publish", ("stop",), 2),
         ("tocsin.deploy.cli", "tests.faults.no_spool", ("publisher",), 3),
     ],
     ids=["no-transaction", "no-fencing", "no-spool"],

@@ -61,7 +61,7 @@ class NoFencingPair(TransactionPair):
 
     def write(self, copies: Iterable[Copy], records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
         """Wait a moment between deciding and writing: where a stop hurts, however short the moment is for real."""
-        time.sleep(0.1)
+        time.sleep(1.0)
         super().write(copies, records)
 
 

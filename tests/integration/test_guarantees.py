@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Message
 
 from tests.world import World, small_policy, takedown, wait_until
-from tocsin.deploy.policy.apply import delete_acls, read_acls
+from tocsin.deploy.policy.acls import delete_acls, read_acls
 from tocsin.producers.publisher import Publisher
 
 ACLS = "org.apache.kafka.tools.AclCommand"

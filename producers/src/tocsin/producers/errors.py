@@ -1,10 +1,11 @@
 """What goes wrong when publishing.
 
 TocsinProducerError
-├── AlertRefused         ours: the alert breaks a rule; field and rule, nothing was stored
-├── SpoolError           the spool cannot take the alert; nothing was stored
-│   ├── SpoolFull
-│   ├── SpoolDamaged
+├── AlertRefused         the caller's: the alert breaks a rule; field and rule, nothing was stored
+├── PublisherClosed      the caller's: publish() after close()
+├── SpoolError           the spool cannot take the alert
+│   ├── SpoolFull        it, or the disk under it, is full; nothing was stored
+│   ├── SpoolDamaged     its file is not a sound spool; nothing was stored
 │   └── SpoolInUse       another process delivers from it
 └── ImportFailed         a file cannot be read as what it is said to be
 """
@@ -17,19 +18,33 @@ class TocsinProducerError(Exception):
 
 
 class AlertRefused(TocsinProducerError):
-    """The alert breaks a rule. The message names field and rule."""
+    """The alert breaks a rule; nothing was stored. The message is `field: rule` and holds none of its content."""
+
+    @property
+    def field(self) -> str:
+        """The field, `header.expires_at`."""
+        return str(self).partition(": ")[0]
+
+    @property
+    def rule(self) -> str:
+        """The rule that the field breaks."""
+        return str(self).partition(": ")[2]
+
+
+class PublisherClosed(TocsinProducerError):
+    """The publisher has been closed; nothing was stored."""
 
 
 class SpoolError(TocsinProducerError):
-    """The spool cannot take the alert; nothing was stored."""
+    """The spool cannot take the alert; the message says whether it may have been stored all the same."""
 
 
 class SpoolFull(SpoolError):
-    """The spool, or the disk under it, is full."""
+    """The spool, or the disk under it, is full; nothing was stored."""
 
 
 class SpoolDamaged(SpoolError):
-    """The spool's file is not a sound database."""
+    """The spool's file is not a sound spool; nothing was stored."""
 
 
 class SpoolInUse(SpoolError):

@@ -1,195 +1,316 @@
-"""The durable spool: what `publish()` has accepted survives kill -9 and power loss until the broker has it."""
+"""The durable spool: what `publish()` has accepted survives kill -9 and power loss until the broker has it.
+
+    NEW -> SENT -> ACKED          SENT -> NEW: refused for now, not answered, or this process started again
+                -> DEAD           no later attempt can succeed; `reason` says why
+
+Only `add` waits for the disk. A change of state that a power loss takes back costs a second sending of the same bytes,
+which the exchange's ledger recognises. An acknowledged alert's content is deleted; its ids stay, so that a repeated
+call is recognised.
+"""
 
 from __future__ import annotations
 
 import fcntl
-import json
+import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+import time
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Final, Self
 
-from tocsin.producers.errors import SpoolDamaged, SpoolError, SpoolFull, SpoolInUse
+from tocsin.producers.errors import AlertRefused, SpoolDamaged, SpoolError, SpoolFull, SpoolInUse
+from tocsin.producers.spool_rows import COLUMNS, Known, Outcome, Row, Settled, State, pack, unpack
 
-ROWS_MAX = 1_000_000
-BUSY_TIMEOUT_MS = 5_000
+SIZE_BYTES_MAX: Final = 1 << 30
+# kept free on the disk, so that deliveries can still be marked when no more alerts are taken
+DISK_FREE_BYTES_MIN: Final = 8 << 20
+BUSY_TIMEOUT_MS: Final = 5_000
+REMEMBERED_MS: Final = 400 * 86_400_000
 
-Headers = list[tuple[str, bytes]]
-T = TypeVar("T")
-
-
-class State(StrEnum):
-    """NEW waits, SENT is with the client library, ACKED is on the broker, DEAD will not be sent; `error` says why."""
-
-    NEW = "NEW"
-    SENT = "SENT"
-    ACKED = "ACKED"
-    DEAD = "DEAD"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One alert in the spool, as it is sent."""
-
-    row_id: int
-    alert_id: str
-    lineage_id: str
-    revision: int
-    topic: str
-    value: bytes
-    headers: Headers
-    key_id: str
-
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS alert (
+_APPLICATION_ID: Final = 0x546F6373  # "Tocs"
+_VERSION: Final = 1
+_SCHEMA: Final = f"""
+BEGIN;
+CREATE TABLE alert (
     row_id INTEGER PRIMARY KEY,
     alert_id TEXT NOT NULL UNIQUE,
     idempotency_key TEXT UNIQUE,
+    publisher TEXT NOT NULL,
     lineage_id TEXT NOT NULL,
     revision INTEGER NOT NULL,
     topic TEXT NOT NULL,
-    value BLOB NOT NULL,
-    headers TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    value BLOB,
+    headers TEXT,
     key_id TEXT NOT NULL,
-    state TEXT NOT NULL,
-    error TEXT
+    state TEXT NOT NULL CHECK (state IN ('NEW', 'SENT', 'ACKED', 'DEAD')),
+    reason TEXT,
+    changed_at INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS waiting ON alert (state, row_id) WHERE state IN ('NEW', 'SENT');
-CREATE INDEX IF NOT EXISTS lineage ON alert (lineage_id, revision) WHERE state IN ('NEW', 'SENT');
+CREATE INDEX new ON alert (row_id) WHERE state = 'NEW';
+CREATE INDEX waiting ON alert (lineage_id, publisher, row_id) WHERE state IN ('NEW', 'SENT');
+CREATE INDEX troubled ON alert (row_id) WHERE reason IS NOT NULL;
+CREATE INDEX acked ON alert (changed_at) WHERE state = 'ACKED';
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_VERSION};
+COMMIT;
 """
-_ROW = "row_id, alert_id, lineage_id, revision, topic, value, headers, key_id"
+_FIND_NEW: Final = """
+SELECT {columns} FROM alert AS a WHERE state = 'NEW' AND topic NOT IN ({held}) AND NOT EXISTS (
+    SELECT 1 FROM alert AS b
+    WHERE b.lineage_id = a.lineage_id AND b.publisher = a.publisher AND b.state IN ('NEW', 'SENT')
+    AND (b.state = 'SENT' OR (b.revision, b.row_id) < (a.revision, a.row_id))
+) ORDER BY row_id LIMIT ?
+"""
+_OUTCOMES: Final = "SELECT alert_id, topic, state, reason FROM alert"
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 class Spool:
-    """One SQLite file, used by one process at a time, by any of its threads."""
+    """One SQLite file, used by one process at a time, by any of its threads.
 
-    def __init__(self, path: Path, *, rows_max: int = ROWS_MAX) -> None:
-        self._path = path
-        self._rows_max = rows_max
-        self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._owner = path.with_suffix(".lock").open("w")
+    `size_bytes_max` bounds the content that it holds; the ids of acknowledged alerts, some 500 bytes each, come on top
+    and are forgotten after 400 days.
+
+    Raises:
+        SpoolInUse: another process, or another Spool of this one, has it.
+        SpoolDamaged: the file is not a sound spool.
+        SpoolError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, size_bytes_max: int = SIZE_BYTES_MAX, now: Callable[[], int] = now_ms) -> None:
+        self.path = path
+        self._size_bytes_max = size_bytes_max
+        self._now = now
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        self._growth_bytes = 0
+        self._durable = True
+        self._owner = self._own()
         try:
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            with self._explained():
+                self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                self._prepare()
+                self._size_bytes = self._measure()
+        except BaseException:
             self._owner.close()
-            raise SpoolInUse(f"{path}: another process uses it; give each its own with --spool") from error
-        self._db = self._do(lambda: sqlite3.connect(path, check_same_thread=False, isolation_level=None))
-        self._do(self._prepare)
+            raise
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    def _own(self) -> Any:
+        """The open lock file. The database's own file is made here too: nobody else may read it or its WAL."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            owner = self.path.with_name(f"{self.path.name}.lock").open("a")
+        except OSError as error:
+            raise SpoolError(f"{self.path}: {error.strerror}; choose another place for the spool") from error
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner.close()
+            raise SpoolInUse(f"{self.path}: in use by another publisher; give this one a spool of its own") from error
+        return owner
 
     def _prepare(self) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        # FULL: the commit is on disk before publish() returns
-        self._db.execute("PRAGMA synchronous = FULL")
         if self._db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise SpoolDamaged(self._damaged())
-        self._db.executescript(_SCHEMA)
+            raise self._damaged("")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._check_version()
         self._db.execute("UPDATE alert SET state = 'NEW' WHERE state = 'SENT'")
-        self._path.chmod(0o600)
+        self._db.execute("DELETE FROM alert WHERE state = 'ACKED' AND changed_at < ?", (self._now() - REMEMBERED_MS,))
 
-    def _damaged(self) -> str:
-        return f"{self._path}: damaged; keep it aside for its alerts, and start with a new one (--spool)"
+    def _check_version(self) -> None:
+        made_by = self._db.execute("PRAGMA application_id").fetchone()[0]
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            self._db.executescript(_SCHEMA)
+        elif made_by != _APPLICATION_ID:
+            raise self._damaged(" (a database of something else)")
+        elif version != _VERSION:
+            raise SpoolError(f"{self.path}: of another release (version {version}); deliver it with that release first")
 
-    def _do(self, work: Callable[[], T]) -> T:
-        try:
-            with self._lock:
-                return work()
-        except sqlite3.Error as error:
-            if error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                raise SpoolFull(f"{self._path}: the disk is full ({error}); free space, nothing was stored") from error
-            if error.sqlite_errorcode in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise SpoolDamaged(self._damaged()) from error
-            raise SpoolError(f"{self._path}: {error}") from error
+    def _measure(self) -> int:
+        held = self._db.execute("SELECT total(length(value) + length(headers)) FROM alert WHERE value IS NOT NULL")
+        return int(held.fetchone()[0])
 
-    def known(self, idempotency_key: str) -> str | None:
-        """The alert id under which a caller's key was stored before."""
-        found = self._do(
-            lambda: self._db.execute(
-                "SELECT alert_id FROM alert WHERE idempotency_key = ?", (idempotency_key,)
-            ).fetchone()
+    def _damaged(self, how: str) -> SpoolDamaged:
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        return SpoolDamaged(
+            f"{self.path}: not a sound spool{how}. Nothing was stored. Move it aside with its -wal file "
+            f"(mv {self.path} {aside}); a new one is made, and what it held and is not in the topics must be "
+            "published again"
         )
-        return str(found[0]) if found else None
 
-    def add(self, row: Row, idempotency_key: str | None) -> None:
-        """Store one alert; on disk when this returns.
+    # -- transactions ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        """SQLite's errors as ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_FULL:
+                raise SpoolFull(f"{self.path}: the disk is full; free some space. Nothing was stored") from error
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise self._damaged(f" ({error})") from error
+            raise SpoolError(
+                f"{self.path}: {error}; check the disk, then publish again with the same idempotency key: "
+                "the alert may have been stored"
+            ) from error
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Generator[sqlite3.Connection]:
+        """All or nothing, KeyboardInterrupt included. `durable`: on the disk when this ends."""
+        if os.getpid() != self._process:
+            raise SpoolInUse(f"{self.path}: opened before a fork; make the publisher in the process that uses it")
+        with self._lock, self._explained():
+            try:
+                if durable is not self._durable:
+                    self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                    self._durable = durable
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+                # for what was added or deleted; a failed transaction leaves it as it was
+                self._size_bytes += self._growth_bytes
+            except BaseException:
+                self._db.rollback()
+                raise
+            finally:
+                self._growth_bytes = 0
+
+    # -- adding ------------------------------------------------------------------------------------------------------
+
+    def add(self, row: Row, idempotency_key: str | None = None) -> Known | None:
+        """Store one alert; on the disk when this returns None.
+
+        Returns what was stored before under the same idempotency key, or as the very same alert; then nothing is
+        stored.
 
         Raises:
-            SpoolFull: as many wait as may, or the disk is full.
-            SpoolDamaged: the file is not sound.
+            AlertRefused: the alert id was used for other content.
+            SpoolFull: the spool or the disk is full.
+            SpoolError: it could not be written.
         """
-
-        def work() -> None:
-            waiting = self._db.execute("SELECT count(*) FROM alert WHERE state IN ('NEW', 'SENT')").fetchone()[0]
-            if waiting >= self._rows_max:
-                raise SpoolFull(f"{self._path}: {waiting} alerts wait; is the broker reachable? Nothing was stored")
-            headers = json.dumps([[name, content.hex()] for name, content in row.headers])
-            self._db.execute(
-                f"INSERT INTO alert (idempotency_key, state, {_ROW}) VALUES (?, 'NEW', NULL, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  # constants
+        with self._transaction(durable=True) as db:
+            known = self._known(row, idempotency_key)
+            if known is not None:
+                return known
+            self._check_room(row)
+            db.execute(
+                "INSERT INTO alert (alert_id, idempotency_key, publisher, lineage_id, revision, topic, expires_at,"
+                " sha256, value, headers, key_id, state, changed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,'NEW',?)",
                 (
-                    idempotency_key,
                     row.alert_id,
+                    idempotency_key,
+                    row.publisher,
                     row.lineage_id,
                     row.revision,
                     row.topic,
+                    row.expires_at,
+                    row.sha256,
                     row.value,
-                    headers,
+                    pack(row.headers),
                     row.key_id,
+                    self._now(),
                 ),
             )
+            self._growth_bytes = row.size_bytes
+        return None
 
-        self._do(work)
+    def _known(self, row: Row, idempotency_key: str | None) -> Known | None:
+        find = "SELECT alert_id, topic, sha256 FROM alert WHERE "
+        found = self._db.execute(f"{find} idempotency_key = ?", (idempotency_key,)).fetchone()
+        if found is None:
+            found = self._db.execute(f"{find} alert_id = ?", (row.alert_id,)).fetchone()
+            if found is not None and found[2] != row.sha256:
+                raise AlertRefused("header.alert_id: used before for other content; make a new one")
+        return None if found is None else Known(found[0], found[1])
 
-    def take(self, count: int) -> list[Row]:
-        """Up to `count` alerts to send now, oldest first, marked SENT. At most one revision of a lineage is out."""
-
-        def work() -> list[Row]:
-            found = self._db.execute(
-                f"SELECT {_ROW} FROM alert AS a WHERE state = 'NEW' AND NOT EXISTS ("  # noqa: S608  # constants
-                " SELECT 1 FROM alert AS b WHERE b.lineage_id = a.lineage_id AND b.state IN ('NEW', 'SENT')"
-                " AND b.row_id < a.row_id) ORDER BY row_id LIMIT ?",
-                (count,),
-            ).fetchall()
-            self._mark_many([(State.SENT.value, None, one[0]) for one in found])
-            return [_row(one) for one in found]
-
-        return self._do(work)
-
-    def mark(self, changes: Sequence[tuple[int, State, str | None]]) -> None:
-        """Set state and error of rows: (row id, state, error)."""
-        self._do(lambda: self._mark_many([(state.value, error, row_id) for row_id, state, error in changes]))
-
-    def _mark_many(self, changes: Sequence[tuple[str, str | None, int]]) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("UPDATE alert SET state = ?, error = ? WHERE row_id = ?", changes)
-        self._db.execute("COMMIT")
-
-    def resign(self, row_id: int, value: bytes, headers: Headers, key_id: str) -> None:
-        """Replace the signature of an alert that has not been sent."""
-        encoded = json.dumps([[name, content.hex()] for name, content in headers])
-        self._do(
-            lambda: self._db.execute(
-                "UPDATE alert SET value = ?, headers = ?, key_id = ? WHERE row_id = ?", (value, encoded, key_id, row_id)
+    def _check_room(self, row: Row) -> None:
+        if self._size_bytes + row.size_bytes > self._size_bytes_max:
+            raise SpoolFull(
+                f"{self.path}: full, {self._size_bytes} of {self._size_bytes_max} bytes wait; "
+                "is the broker reachable? Nothing was stored"
             )
-        )
+        disk = os.statvfs(self.path)
+        if disk.f_bavail * disk.f_frsize < DISK_FREE_BYTES_MIN + row.size_bytes:
+            raise SpoolFull(f"{self.path}: the disk is nearly full; free some space. Nothing was stored")
+
+    # -- delivering --------------------------------------------------------------------------------------------------
+
+    def take(self, count: int, *, but_topics: Collection[str] = ()) -> list[Row]:
+        """Up to `count` alerts to send now, oldest first, marked SENT.
+
+        A revision waits until every lower one of its lineage is ACKED or DEAD. None is taken for `but_topics`.
+        """
+        find = _FIND_NEW.format(columns=COLUMNS, held=",".join("?" * len(but_topics)))
+        with self._transaction(durable=False) as db:
+            found = db.execute(find, (*but_topics, count)).fetchall()
+            db.executemany("UPDATE alert SET state = 'SENT' WHERE row_id = ?", [(one[0],) for one in found])
+        return [unpack(one) for one in found]
+
+    def settle(self, settled: Iterable[Settled]) -> None:
+        """Record what became of rows that were taken; what is ACKED loses its content."""
+        now, done = self._now(), list(settled)
+        with self._transaction(durable=False) as db:
+            db.executemany(
+                "UPDATE alert SET state = ?, reason = ?, changed_at = ? WHERE row_id = ?",
+                [(one.state.value, one.reason, now, one.row.row_id) for one in done],
+            )
+            acked = [one.row for one in done if one.state is State.ACKED]
+            db.executemany(
+                "UPDATE alert SET value = NULL, headers = NULL WHERE row_id = ?", [(row.row_id,) for row in acked]
+            )
+            self._growth_bytes = -sum(row.size_bytes for row in acked)
+
+    def resign(self, row: Row) -> None:
+        """Store `row`'s new key id and headers; the value stays."""
+        with self._transaction(durable=False) as db:
+            db.execute(
+                "UPDATE alert SET headers = ?, key_id = ? WHERE row_id = ?",
+                (pack(row.headers), row.key_id, row.row_id),
+            )
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        """How many alerts the broker does not have yet."""
+        return int(self._all("SELECT count(*) FROM alert WHERE state IN ('NEW', 'SENT')")[0][0])
 
     def counts(self) -> dict[State, int]:
         """How many alerts are in each state."""
-        found = self._do(lambda: self._db.execute("SELECT state, count(*) FROM alert GROUP BY state").fetchall())
-        return {**dict.fromkeys(State, 0), **{State(state): count for state, count in found}}
+        counted = dict(self._all("SELECT state, count(*) FROM alert GROUP BY state"))
+        return {state: counted.get(state.value, 0) for state in State}
 
-    def troubles(self) -> list[tuple[str, str, str]]:
-        """Alert id, state and error of everything that has an error and is not on the broker."""
-        return self._do(
-            lambda: self._db.execute(
-                "SELECT alert_id, state, error FROM alert WHERE error IS NOT NULL AND state != 'ACKED' ORDER BY row_id"
-            ).fetchall()
-        )
+    def troubles(self, count: int) -> list[Outcome]:
+        """The first `count` alerts that are not on the broker for a known reason."""
+        return self._outcomes(f"{_OUTCOMES} WHERE reason IS NOT NULL ORDER BY row_id LIMIT ?", count)
+
+    def outcome(self, alert_id: str) -> Outcome | None:
+        """What became of an alert; None for one that this spool never had, or has forgotten."""
+        return next(iter(self._outcomes(f"{_OUTCOMES} WHERE alert_id = ?", alert_id)), None)
+
+    def _outcomes(self, find: str, value: str | int) -> list[Outcome]:
+        found = self._all(find, value)
+        return [Outcome(alert_id, topic, State(state), reason) for alert_id, topic, state, reason in found]
+
+    def _all(self, find: str, *values: str | int) -> list[Any]:
+        with self._lock, self._explained():
+            return self._db.execute(find, values).fetchall()
 
     def close(self) -> None:
         """Close the file and let go of it."""
@@ -204,8 +325,3 @@ class Spool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _row(found: tuple[int, str, str, int, str, bytes, str, str]) -> Row:
-    headers = [(name, bytes.fromhex(content)) for name, content in json.loads(found[6])]
-    return Row(found[0], found[1], found[2], found[3], found[4], found[5], headers, found[7])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tocsin.schemas.directory import Roots
 from tocsin.schemas.errors import BundleInvalid
@@ -37,8 +37,8 @@ class BundleConfig(BaseModel):
     role: str
     jurisdiction: str
     bootstrap: str
-    roots: tuple[str, ...] = ()
-    roots_threshold: int = 1
+    roots: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    roots_threshold: Annotated[int, Field(ge=1)] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Bundle:
 
     @property
     def roots(self) -> Roots:
-        """The pinned root keys."""
+        """The pinned root keys. Raises DirectoryInvalid when there are none, or fewer than the threshold."""
         return Roots(self.config.roots, self.config.roots_threshold)
 
     def signing_key(self) -> SigningKey:
@@ -93,12 +93,22 @@ class Bundle:
             "security.protocol": "SASL_SSL",
             "sasl.mechanism": "SCRAM-SHA-512",
             "sasl.username": self.config.login,
-            "sasl.password": read_secret(self.path / PASSWORD).decode().strip(),
+            "sasl.password": self._password(),
             "ssl.ca.location": str(self.path / CA),
             "client.id": self.config.login,
             # the client library's own warnings about retries go nowhere; what matters is raised or logged by us
             "log_level": 2,
         }
+
+    def _password(self) -> str:
+        path = self.path / PASSWORD
+        try:
+            found = read_secret(path).decode().strip()
+        except UnicodeDecodeError:  # its text would show the secret
+            raise BundleInvalid(f"{path}: not UTF-8; copy the file again") from None
+        if not found:
+            raise BundleInvalid(f"{path}: empty; copy the file again")
+        return found
 
 
 def write_bundle(path: Path, config: BundleConfig, *, password: str, ca_pem: bytes) -> Bundle:
@@ -122,9 +132,15 @@ def client_properties(path: Path, config: BundleConfig, password: str) -> str:
             f"bootstrap.servers={config.bootstrap}",
             "security.protocol=SASL_SSL",
             "sasl.mechanism=SCRAM-SHA-512",
-            f'sasl.jaas.config={jaas} username="{config.login}" password="{password}";',
+            f'sasl.jaas.config={jaas} username="{config.login}" password="{_quoted(password)}";',
             "ssl.truststore.type=PEM",
             f"ssl.truststore.location={(path / CA).resolve()}",
             "",
         )
     )
+
+
+def _quoted(text: str) -> str:
+    """`text` for a quoted JAAS word in a properties file: escaped for the one, then for the other (as JSON, ASCII)."""
+    word = text.replace("\\", "\\\\").replace('"', '\\"')
+    return json.dumps(word)[1:-1]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from nacl.bindings import crypto_sign_PUBLICKEYBYTES
 
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import VALUE_BYTES_MAX, decode_strict, encode
@@ -18,32 +20,53 @@ from tocsin.schemas.signing import (
     Headers,
     SigningKey,
     fingerprint,
+    key_id_of,
     pae,
     payload_type,
     sign_headers_by,
     verify,
 )
 
-EXCHANGE = "exchange"
-SECRETARIAT_ROLE = "secretariat"
-ROOT_SIGNER = "root"
+EXCHANGE: Final = "exchange"
+SECRETARIAT_ROLE: Final = "secretariat"
+ROOT_SIGNER: Final = "root"
 # 1,000 members with several keys each
-DOCUMENT_BYTES_MAX = 32 * VALUE_BYTES_MAX
+DOCUMENT_BYTES_MAX: Final = 32 * VALUE_BYTES_MAX
 
-_SCHEMA = schema("directory")
+_SCHEMA: Final = schema("directory")
+_ROOTS_REMEDY: Final = "ask the secretariat for the bundle's config.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The pinned root keys: public keys as hex, and how many of them must have signed."""
+    """The pinned root keys: public keys as hex, and how many of them must have signed.
+
+    Raises:
+        DirectoryInvalid: a key is no Ed25519 key or pinned twice, or the threshold is not between 1 and their number.
+    """
 
     public_keys: tuple[str, ...]
     threshold: int
 
+    def __post_init__(self) -> None:
+        pinned = self.pinned()
+        if any(len(key) != crypto_sign_PUBLICKEYBYTES for key in pinned):
+            raise DirectoryInvalid(f"roots: a key is not 32 bytes; {_ROOTS_REMEDY}")
+        # with none needed anybody's word would do, with more than there are nobody's
+        if len(set(pinned)) != len(pinned) or not 1 <= self.threshold <= len(pinned):
+            raise DirectoryInvalid(f"roots: {self.threshold} of {len(pinned)} different keys; {_ROOTS_REMEDY}")
+
+    def pinned(self) -> tuple[bytes, ...]:
+        """The public keys, 32 bytes each."""
+        try:
+            return tuple(bytes.fromhex(key) for key in self.public_keys)
+        except ValueError as error:
+            raise DirectoryInvalid(f"roots: a key is not hex; {_ROOTS_REMEDY}") from error
+
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """What stands on the paper that a member is given."""
-        return tuple(fingerprint(bytes.fromhex(key)) for key in self.public_keys)
+        return tuple(fingerprint(key) for key in self.pinned())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +150,12 @@ def to_record(directory: Directory) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Directory:
-    """The directory that `record` describes."""
+    """The directory that `record` describes.
+
+    Raises:
+        DirectoryInvalid: it can be read in two ways: a member, key or topic stands there twice, or a key is misnamed.
+    """
+    _check_entries(record)
     keys = [
         DirectoryKey(
             key_id=k["key_id"],
@@ -150,6 +178,22 @@ def from_record(record: Mapping[str, Any]) -> Directory:
     )
 
 
+def _check_entries(record: Mapping[str, Any]) -> None:
+    _check_once("member", [m["member"] for m in record["members"]])
+    _check_once("key", [k["public"] for k in record["keys"]])
+    for key in record["keys"]:
+        if len(key["public"]) != crypto_sign_PUBLICKEYBYTES:
+            raise DirectoryInvalid(f"directory: key {key['key_id']} is not 32 bytes")
+        if key["key_id"] != key_id_of(key["member"], key["public"]):
+            raise DirectoryInvalid(f"directory: key {key['key_id']} is not named after its member and public key")
+        _check_once(f"trusted topic of key {key['key_id']}", [one["topic"] for one in key["trusted"]])
+
+
+def _check_once(what: str, names: Sequence[object]) -> None:
+    if len(set(names)) != len(names):
+        raise DirectoryInvalid(f"directory: a {what} stands there twice; the secretariat must publish a new one")
+
+
 def sign_directory(directory: Directory, roots: Iterable[SigningKey]) -> tuple[bytes, Headers]:
     """Value and headers of the record for the topic `directory`."""
     value = encode(_SCHEMA, to_record(directory))
@@ -158,7 +202,7 @@ def sign_directory(directory: Directory, roots: Iterable[SigningKey]) -> tuple[b
 
 def open_directory(
     value: bytes,
-    headers: Sequence[tuple[str, bytes]],
+    headers: Sequence[tuple[str, bytes | None]] | None,
     roots: Roots,
     *,
     coalition: str,
@@ -172,13 +216,16 @@ def open_directory(
     """
     if len(value) > DOCUMENT_BYTES_MAX:
         raise DirectoryInvalid(f"directory: larger than {DOCUMENT_BYTES_MAX} bytes")
-    signed = _count_roots(value, headers, roots, coalition)
+    signed = _count_roots(value, headers or (), roots, coalition)
     if signed < roots.threshold:
         raise DirectoryInvalid(f"directory: signed by {signed} pinned root keys, {roots.threshold} are needed")
     try:
-        found = from_record(decode_strict(value, bytes_max=DOCUMENT_BYTES_MAX)[1])
+        kind, record = decode_strict(value, bytes_max=DOCUMENT_BYTES_MAX)
     except Rejection as refusal:
         raise DirectoryInvalid(f"directory: {refusal}") from refusal
+    if kind is not _SCHEMA:
+        raise DirectoryInvalid(f"directory: a record of schema {kind.subject}, not {_SCHEMA.subject}")
+    found = from_record(record)
     if found.coalition != coalition:
         raise DirectoryInvalid(f"directory: of coalition {found.coalition}, not {coalition}")
     if found.version < version_min:
@@ -190,30 +237,41 @@ def open_directory(
     return found
 
 
-def _count_roots(value: bytes, headers: Sequence[tuple[str, bytes]], roots: Roots, coalition: str) -> int:
+def _count_roots(value: bytes, headers: Sequence[tuple[str, bytes | None]], roots: Roots, coalition: str) -> int:
+    """How many pinned keys signed; one that signed twice counts once. The key ids are not signed and prove nothing."""
     kind = payload_type(coalition, _SCHEMA).encode()
     if [content for name, content in headers if name == TYPE_HEADER] != [kind]:
         return 0
     message = pae(kind, value)
-    signatures = [content for name, content in headers if name == SIGNATURE_HEADER]
-    if len(signatures) > len(roots.public_keys):
-        return 0
+    signatures = [content for name, content in headers if name == SIGNATURE_HEADER and isinstance(content, bytes)]
     named = [content for name, content in headers if name == KEY_HEADER]
-    if len(named) != len(signatures):
+    if len(signatures) > len(roots.public_keys) or len(named) != len(signatures):
         return 0
-    pinned = {bytes.fromhex(key) for key in roots.public_keys}
-    return sum(any(verify(public, message, signature) for signature in signatures) for public in pinned)
+    return sum(any(verify(public, message, signature) for signature in signatures) for public in roots.pinned())
 
 
 class VersionFloor:
-    """The highest directory version seen, kept in a file: an older document is a replay, after a restart too."""
+    """The highest directory version seen, kept in a file: an older document is a replay, after a restart too.
+
+    Processes may share the file.
+
+    Raises:
+        DirectoryInvalid: the file holds something else.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.version = int(path.read_text()) if path.exists() else 0
+        self.version = self._read()
 
     def raise_to(self, version: int) -> None:
-        """Remember `version`, if it is higher."""
+        """Remember `version`, if it is higher than what any process remembers."""
         if version > self.version:
-            self.version = version
-            write_file(self._path, str(version).encode())
+            self.version = max(version, self._read())
+            if self.version == version:
+                write_file(self._path, str(version).encode())
+
+    def _read(self) -> int:
+        text = self._path.read_text(errors="replace").strip() if self._path.exists() else "0"
+        if not (text.isascii() and text.isdigit()):
+            raise DirectoryInvalid(f"{self._path}: no version; write the number of the directory last seen into it")
+        return int(text)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from nacl.bindings import crypto_sign_BYTES, crypto_sign_open
+from nacl.bindings import crypto_sign_BYTES, crypto_sign_open, crypto_sign_PUBLICKEYBYTES
 from nacl.exceptions import BadSignatureError
 
 from tocsin.schemas.catalog import Schema
@@ -46,9 +46,15 @@ def fingerprint(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()
 
 
+def key_id_of(member: str, public: bytes) -> str:
+    """`<member>.<first 16 hex digits of the public key's SHA-256>`: the key's name in the directory."""
+    return f"{member}.{fingerprint(public)[:16]}"
+
+
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` is `public`'s over `message`; libsodium refuses malleable ones and small-order keys."""
-    if len(signature) != crypto_sign_BYTES:
+    # PyNaCl compares neither length: from a short key libsodium would read on into other memory
+    if len(signature) != crypto_sign_BYTES or len(public) != crypto_sign_PUBLICKEYBYTES:
         return False
     try:
         crypto_sign_open(signature + message, public)
@@ -59,7 +65,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A member's Ed25519 key. `key_id` is `<member>.<first 16 hex digits of the public key's SHA-256>`."""
+    """A member's Ed25519 key."""
 
     member: str
     _private: Ed25519PrivateKey = field(repr=False)
@@ -98,7 +104,7 @@ class SigningKey:
     @property
     def key_id(self) -> str:
         """The key's name in the directory."""
-        return f"{self.member}.{fingerprint(self.public)[:16]}"
+        return key_id_of(self.member, self.public)
 
     def sign(self, message: bytes) -> bytes:
         """The signature over `message`, 64 bytes."""

@@ -1,7 +1,7 @@
 """Verification of a record, in a fixed order, each failure with a reason of its own.
 
 size -> key -> signature -> schema -> bounded decoding -> semantics -> content guard; replay is judged by the ledger.
-Nothing is decoded before its signature held.
+Nothing is decoded before its signature held. A signature names a schema; one that we do not have is UNKNOWN_SCHEMA.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from tocsin.schemas.catalog import ALL, Schema
 from tocsin.schemas.codec import VALUE_BYTES_MAX, decode_strict, schema_of
-from tocsin.schemas.directory import Directory
+from tocsin.schemas.directory import Directory, DirectoryKey
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.guard import check_content
 from tocsin.schemas.names import AlertTopic, AlertType
@@ -60,6 +60,9 @@ class Verifier:
     def __init__(self, coalition: str, directory: Directory) -> None:
         self.directory = directory
         self._types = {payload_type(coalition, schema).encode(): schema for schema in ALL}
+        known = payload_type(coalition, ALL[0]).encode()
+        self._type_length = len(known)
+        self._type_prefix = known.removesuffix(ALL[0].sha256.encode())
 
     def check_signature(
         self,
@@ -73,6 +76,7 @@ class Verifier:
 
         Raises:
             Rejection: NO_VALUE, TOO_LARGE, UNSIGNED, UNKNOWN_KEY, KEY_NOT_VALID, UNKNOWN_SCHEMA or BAD_SIGNATURE.
+                `.signer` is set for UNKNOWN_SCHEMA alone, when the signature held.
         """
         if value is None:
             raise Rejection(Reason.NO_VALUE, "value: a tombstone has no meaning in this topic")
@@ -87,10 +91,19 @@ class Verifier:
             raise Rejection(Reason.KEY_NOT_VALID, f"{KEY_HEADER}: not valid at that time, or revoked")
         schema = self._types.get(dsse[TYPE_HEADER])
         if schema is None:
-            raise Rejection(Reason.UNKNOWN_SCHEMA, f"{TYPE_HEADER}: no schema of this coalition and release")
+            raise self._unknown_schema(dsse, value, key)
         if not verify(key.public, pae(dsse[TYPE_HEADER], value), dsse[SIGNATURE_HEADER]):
             raise Rejection(Reason.BAD_SIGNATURE, f"{SIGNATURE_HEADER}: does not verify")
         return Signed(value, hashlib.sha256(value).digest(), tuple(dsse.items()), key_id, key.member, schema)
+
+    def _unknown_schema(self, dsse: Mapping[str, bytes], value: bytes, key: DirectoryKey) -> Rejection:
+        """Names the signer, who has a newer release and must hear of it; not when it signed for another coalition."""
+        kind = dsse[TYPE_HEADER]
+        ours = len(kind) == self._type_length and kind.startswith(self._type_prefix)
+        signer = key.member if ours and verify(key.public, pae(kind, value), dsse[SIGNATURE_HEADER]) else None
+        return Rejection(
+            Reason.UNKNOWN_SCHEMA, f"{TYPE_HEADER}: no schema of this coalition and release", signer=signer
+        )
 
     def check_record(self, signed: Signed, topic: AlertTopic, key: bytes | None, now_ms: int) -> Verified:
         """Schema, decoding, semantics and content of a signed record.
@@ -120,7 +133,7 @@ class Verifier:
         check_topic(header, topic)
         if publisher.jurisdiction != topic.jurisdiction:
             raise Rejection(Reason.WRONG_TOPIC, "header.jurisdiction: not the publisher's")
-        if key is None or key.decode("utf-8", "replace") != header["lineage_id"]:
+        if key != header["lineage_id"].encode():
             raise Rejection(Reason.WRONG_KEY, "key: not header.lineage_id")
         check_semantics(signed.schema.subject, record)
         check_content(signed.schema.subject, record)

@@ -46,7 +46,7 @@ def publish(
             rows += [_publish_row(publisher, file, row) for row in _rows(file, loaded, opened)]
         show(rows, output, title="published")
         waiting = _deliver(publisher, timeout)
-        troubles = publisher.troubles()
+        troubles = [(one.alert_id, one.state, one.reason) for one in publisher.status().troubles]
     for alert_id, state, reason in troubles:
         console.print(f"{alert_id}: {state}: {reason}")
     if waiting:

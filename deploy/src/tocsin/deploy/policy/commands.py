@@ -27,6 +27,7 @@ def apply(
         console.print(f"warning: {warning}")
     rows = [
         {"what": "topics created", "count": len(applied.topics_created)},
+        {"what": "topics configured", "count": len(applied.topics_configured)},
         {"what": "users set", "count": len(applied.users_set)},
         {"what": "ACLs created", "count": len(applied.acls_created)},
         {"what": "ACLs removed", "count": len(applied.acls_removed)},

@@ -5,12 +5,15 @@ A prefix always ends with `.`, and TLP leaves are literal: a prefix `...amber` w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from tocsin.consumers.acl import AclRow
+from tocsin.consumers.acl_reader import ROWS_MAX
 from tocsin.consumers.decide import Subscription
+from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.policy.document import Agreement, Policy
 from tocsin.schemas.names import (
     ACCESS_AUDIT_TOPIC,
@@ -27,17 +30,19 @@ from tocsin.schemas.names import (
     outbox_topic,
 )
 
-DAY_MS = 86_400_000
-FANOUT = "fanout"
-ANY_HOST = "*"
+DAY_MS: Final = 86_400_000
+FANOUT: Final = "fanout"
+ANY_HOST: Final = "*"
+USER: Final = "User:"
 
 _DELETE = {"cleanup.policy": "delete"}
 _COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+_STAMPED = {"message.timestamp.type": "LogAppendTime"}
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic of one partition and its configuration."""
+    """A topic of one partition and the settings that are ours to say."""
 
     name: str
     config: Mapping[str, str]
@@ -45,40 +50,46 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An ACL row and why it exists: an agreement's id, or what the role needs."""
+    """An ACL row and why it exists: the agreements' ids, or what the login needs for its work."""
 
     row: AclRow
-    reason: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What the cluster should have. `warnings` are agreements that share with nobody."""
+    """What the cluster should have. `warnings` are agreements that share with nobody, or nothing."""
 
     topics: tuple[Topic, ...]
     logins: tuple[str, ...]
     grants: tuple[Grant, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def rows(self) -> frozenset[AclRow]:
+        """The ACL rows of all grants."""
+        return frozenset(grant.row for grant in self.grants)
+
 
 def compile_policy(policy: Policy, today: date) -> Desired:
-    """What `policy` means on `today`."""
-    grants = {grant.row: grant for grant in _all_grants(policy, today)}
-    empty = [
-        f"agreement {a.id}: its parties match nobody, so it shares with nobody"
-        for a in policy.agreements
-        if not list(policy.matching(a.to))
-    ]
-    ended = [
-        f"agreement {a.id}: not in force on {today}, so it grants nothing"
-        for a in policy.agreements
-        if not a.in_force(today)
-    ]
+    """What `policy` means on `today`.
+
+    Raises:
+        PolicyInvalid: more ACL rows on topics than the fan-out can read.
+    """
+    reasons: dict[AclRow, list[str]] = {}
+    for row, reason in _all_rows(policy, today):
+        known = reasons.setdefault(row, [])
+        if reason not in known:
+            known.append(reason)
+    on_topics = sum(row.resource_type == "TOPIC" for row in reasons)
+    if on_topics > ROWS_MAX:
+        raise PolicyInvalid(f"{on_topics} ACL rows on topics, {ROWS_MAX} can be read safely: share fewer labels apart")
     return Desired(
         topics=tuple(_topics(policy)),
         logins=(FANOUT, *policy.members),
-        grants=tuple(grants.values()),
-        warnings=(*empty, *ended),
+        grants=tuple(Grant(row, tuple(why)) for row, why in reasons.items()),
+        warnings=tuple(_warnings(policy, today)),
     )
 
 
@@ -98,75 +109,115 @@ def subscriptions(policy: Policy) -> dict[str, Subscription]:
     }
 
 
+def _warnings(policy: Policy, today: date) -> Iterator[str]:
+    lanes = set(policy.jurisdictions())
+    for one in policy.agreements:
+        parties = list(policy.matching(one.to))
+        if not parties:
+            yield f"agreement {one.id}: its parties match nobody, so it shares with nobody"
+        elif not any(policy.members[name].status == "active" for name in parties):
+            yield f"agreement {one.id}: none of its parties is active, so it shares with nobody"
+        if not one.in_force(today):
+            yield f"agreement {one.id}: not in force on {today}, so it grants nothing"
+        if not policy.expand(one.alerts_of) & lanes:
+            yield f"agreement {one.id}: no member is of {', '.join(one.alerts_of)}, so there is nothing to share"
+
+
+# -- topics ----------------------------------------------------------------------------------------------------------
+
+
+def replication(brokers: int) -> tuple[int, int]:
+    """Replication factor and min.insync.replicas in a cluster of `brokers`: with three, one may fail."""
+    return (3, 2) if brokers >= 3 else (1, 1)  # noqa: PLR2004  # what the sentence above says
+
+
 def _topics(policy: Policy) -> Iterator[Topic]:
-    stamped = {"message.timestamp.type": "LogAppendTime"}
     for place in policy.jurisdictions():
         for kind in AlertType:
             for tlp in Tlp:
-                yield Topic(AlertTopic(place, kind, tlp).name, {**_DELETE, **stamped, "retention.ms": str(30 * DAY_MS)})
+                yield Topic(AlertTopic(place, kind, tlp).name, {**_DELETE, **_STAMPED, **_kept(30)})
         yield Topic(ledger_topic(place), _COMPACT)
-        yield Topic(audit_topic(place), {**_DELETE, **stamped, "retention.ms": str(3650 * DAY_MS)})
+        yield Topic(audit_topic(place), {**_DELETE, **_STAMPED, **_kept(3650)})
     for member in policy.members:
-        yield Topic(inbox_topic(member), {**_COMPACT, **stamped})
+        yield Topic(inbox_topic(member), {**_COMPACT, **_STAMPED})
         yield Topic(outbox_topic(member), _COMPACT)
+    # 32 records' worth: a directory of 1,000 members with several keys each
     yield Topic(DIRECTORY_TOPIC, {**_COMPACT, "max.message.bytes": "2200000"})
     for name, days in ((POLICY_AUDIT_TOPIC, 3650), (ACCESS_AUDIT_TOPIC, 730), (CHECKPOINTS_TOPIC, 3650)):
-        yield Topic(name, {**_DELETE, "retention.ms": str(days * DAY_MS)})
+        yield Topic(name, {**_DELETE, **_kept(days)})
 
 
-def _allow(login: str, operation: str, kind: str, name: str, *, prefix: bool = False, host: str = ANY_HOST) -> AclRow:
+def _kept(days: int) -> dict[str, str]:
+    return {"retention.ms": str(days * DAY_MS)}
+
+
+# -- ACL rows --------------------------------------------------------------------------------------------------------
+
+
+def _allow(login: str, operation: str, kind: str, name: str, *, host: str = ANY_HOST) -> AclRow:
+    """An ALLOW row; a name that ends with `.` is a prefix, every other one literal."""
     return AclRow(
         resource_type=kind,
         name=name,
-        pattern="PREFIXED" if prefix else "LITERAL",
-        principal=f"User:{login}",
+        pattern="PREFIXED" if name.endswith(".") else "LITERAL",
+        principal=f"{USER}{login}",
         host=host,
         operation=operation,
         permission="ALLOW",
     )
 
 
-def _all_grants(policy: Policy, today: date) -> Iterator[Grant]:
-    yield from (Grant(row, "the fan-out's work") for row in _fanout_rows(policy))
+def _all_rows(policy: Policy, today: date) -> Iterator[tuple[AclRow, str]]:
+    for row in fanout_rows(policy.jurisdictions()):
+        yield row, "the fan-out's work"
     for name, member in policy.members.items():
+        # suspended and withdrawn ones too: they are still sent withdrawal notices, and acknowledge them
+        for row in own_rows(name):
+            yield row, "every member's own"
         if member.status == "active":
-            yield from (Grant(row, "every member's own") for row in _member_rows(name))
             for kind in member.publishes:
-                prefix = f"alerts.{member.jurisdiction}.{kind.value}."
-                yield Grant(_allow(name, "WRITE", "TOPIC", prefix, prefix=True), f"publishes {kind.value}")
+                yield _publishing_row(name, member.jurisdiction, kind), f"publishes {kind.value}"
     for agreement in policy.agreements:
         if agreement.in_force(today):
-            yield from _agreement_grants(policy, agreement)
+            for row in _agreement_rows(policy, agreement):
+                yield row, f"agreement {agreement.id}"
 
 
-def _fanout_rows(policy: Policy) -> Iterator[AclRow]:
+def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
+    """What the fan-out needs to work on `lanes`, and no more."""
     for prefix in ("alerts.", "ledger.", "outbox."):
-        yield _allow(FANOUT, "READ", "TOPIC", prefix, prefix=True)
+        yield _allow(FANOUT, "READ", "TOPIC", prefix)
     for prefix in ("inbox.", "ledger."):
-        yield _allow(FANOUT, "WRITE", "TOPIC", prefix, prefix=True)
-    for place in policy.jurisdictions():
+        yield _allow(FANOUT, "WRITE", "TOPIC", prefix)
+    # no prefix: audit.policy, audit.access and audit.checkpoints are not the fan-out's to write
+    for place in lanes:
         yield _allow(FANOUT, "WRITE", "TOPIC", audit_topic(place))
     yield _allow(FANOUT, "READ", "TOPIC", DIRECTORY_TOPIC)
-    yield _allow(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.", prefix=True)
-    yield _allow(FANOUT, "READ", "GROUP", "fanout.", prefix=True)
+    yield _allow(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.")
+    yield _allow(FANOUT, "READ", "GROUP", "fanout.")
     yield _allow(FANOUT, "DESCRIBE", "CLUSTER", "kafka-cluster")
 
 
-def _member_rows(member: str) -> Iterator[AclRow]:
+def own_rows(member: str) -> Iterator[AclRow]:
+    """What every member needs. No TRANSACTIONAL_ID: an open transaction would hold back all readers of a topic."""
     yield _allow(member, "READ", "TOPIC", inbox_topic(member))
     yield _allow(member, "WRITE", "TOPIC", outbox_topic(member))
     yield _allow(member, "READ", "TOPIC", DIRECTORY_TOPIC)
     yield _allow(member, "READ", "TOPIC", CHECKPOINTS_TOPIC)
-    yield _allow(member, "READ", "GROUP", f"{member}.", prefix=True)
+    yield _allow(member, "READ", "GROUP", f"{member}.")
 
 
-def _agreement_grants(policy: Policy, agreement: Agreement) -> Iterator[Grant]:
+def _publishing_row(member: str, place: str, kind: AlertType) -> AclRow:
+    return _allow(member, "WRITE", "TOPIC", f"alerts.{place}.{kind.value}.")
+
+
+def _agreement_rows(policy: Policy, agreement: Agreement) -> Iterator[AclRow]:
     host = ANY_HOST if agreement.direct else DELIVERY_HOST
+    # what a group names beyond the members' jurisdictions has no topics yet
+    places = sorted(policy.expand(agreement.alerts_of) & set(policy.jurisdictions()))
     for member in policy.matching(agreement.to):
-        if policy.members[member].status != "active":
-            continue
-        for place in sorted(policy.expand(agreement.alerts_of)):
-            for kind in agreement.types:
-                for tlp in agreement.up_to.and_below():
-                    topic = AlertTopic(place, kind, tlp).name
-                    yield Grant(_allow(member, "READ", "TOPIC", topic, host=host), f"agreement {agreement.id}")
+        if policy.members[member].status == "active":
+            for place in places:
+                for kind in agreement.types:
+                    for tlp in agreement.up_to.and_below():
+                        yield _allow(member, "READ", "TOPIC", AlertTopic(place, kind, tlp).name, host=host)

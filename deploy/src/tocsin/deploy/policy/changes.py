@@ -1,0 +1,100 @@
+"""What to change among the live ACLs, and what must be left alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tocsin.consumers.acl import AclRow, AclSet
+from tocsin.deploy.policy.compile import ANY_HOST, FANOUT, USER, fanout_rows, own_rows
+from tocsin.schemas.errors import NameInvalid
+from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, Tlp, jurisdiction
+
+
+def is_ours(row: AclRow, members: Collection[str]) -> bool:
+    """Whether `row`, which the policy does not have, is this tool's to remove. Never a DENY: that is a person's word.
+
+    Ours are grants of sight (ALLOW READ of alert topics from the delivery host, whoever made them), and rows that some
+    policy may have been compiled to, for the fan-out or for one of `members`, those of today and of the directory.
+    """
+    if row.permission != "ALLOW":
+        return False
+    if _is_sight(row):
+        return True
+    login = row.principal.removeprefix(USER)
+    if row.principal == login or row.host != ANY_HOST:
+        return False
+    if login == FANOUT:
+        lane = row.name.removeprefix("audit.")
+        return row in fanout_rows([lane] if _is_jurisdiction(lane) else [])
+    return login in members and (row in own_rows(login) or _is_publishing(row) or _is_direct(row))
+
+
+def _is_sight(row: AclRow) -> bool:
+    return (row.resource_type, row.operation, row.host) == ("TOPIC", "READ", DELIVERY_HOST) and row.name.startswith(
+        "alerts."
+    )
+
+
+def _is_direct(row: AclRow) -> bool:
+    what = (row.resource_type, row.operation, row.host, row.pattern)
+    return what == ("TOPIC", "READ", ANY_HOST, "LITERAL") and _is_alert_topic(row.name)
+
+
+def _is_publishing(row: AclRow) -> bool:
+    what = (row.resource_type, row.operation, row.pattern)
+    return what == ("TOPIC", "WRITE", "PREFIXED") and _is_alert_topic(f"{row.name}{Tlp.CLEAR.leaf}")
+
+
+def _is_alert_topic(name: str) -> bool:
+    try:
+        AlertTopic.parse(name)
+    except NameInvalid:
+        return False
+    return True
+
+
+def _is_jurisdiction(text: str) -> bool:
+    try:
+        jurisdiction(text)
+    except NameInvalid:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class AclChanges:
+    """Three steps in this order: what replaces a row that goes, what goes, what is new."""
+
+    replacing: tuple[AclRow, ...]
+    gone: tuple[AclRow, ...]
+    new: tuple[AclRow, ...]
+
+
+def acl_changes(live: Collection[AclRow], wanted: Collection[AclRow], members: Collection[str]) -> AclChanges:
+    """How to get from `live` to `wanted`; rows that are not ours stay.
+
+    What is to end, ends first. But creating and deleting are never one step, so where a member has sight of a topic
+    before and after, by other rows, the new row comes before the old one goes: it never loses it in between.
+    """
+    gone = [row for row in live if row not in wanted and is_ours(row, members)]
+    going = AclSet(gone)
+    replacing: list[AclRow] = []
+    new: list[AclRow] = []
+    for row in wanted:
+        if row not in live:
+            kept = _reads_alerts(row) and _sees(going, row)
+            (replacing if kept else new).append(row)
+    return AclChanges(_in_order(replacing), _in_order(gone), _in_order(new))
+
+
+def _reads_alerts(row: AclRow) -> bool:
+    return row.resource_type == "TOPIC" and row.operation == "READ" and row.name.startswith("alerts.")
+
+
+def _sees(acls: AclSet, row: AclRow) -> bool:
+    return acls.decide(row.principal, DELIVERY_HOST, "READ", "TOPIC", row.name).allowed
+
+
+def _in_order(rows: Collection[AclRow]) -> tuple[AclRow, ...]:
+    return tuple(sorted(rows, key=lambda row: (row.principal, row.resource_type, row.name, row.operation, row.host)))

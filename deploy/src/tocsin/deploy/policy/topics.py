@@ -1,0 +1,104 @@
+"""Topics through the administrator's client: made when missing, their settings put right, never deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicMetadata,
+)
+
+from tocsin.deploy.errors import PolicyNotApplied
+from tocsin.deploy.policy.acls import WAIT_S
+from tocsin.deploy.policy.compile import Topic, replication
+
+MIN_ISR: Final = "min.insync.replicas"
+
+
+class Topics:
+    """The topics that the cluster has, and what was done to them."""
+
+    def __init__(self, admin: AdminClient) -> None:
+        cluster = admin.list_topics(timeout=WAIT_S)
+        self._admin = admin
+        self._copies, self._min_isr = replication(len(cluster.brokers))
+        self._there: Mapping[str, TopicMetadata] = cluster.topics
+        self.created: list[str] = []
+        self.configured: list[str] = []
+        self.warnings: list[str] = []
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._there
+
+    def apply(self, wanted: Sequence[Topic]) -> None:
+        """Create what is missing; give what is there the settings that differ.
+
+        Raises:
+            PolicyNotApplied: a topic has more than one partition, which cannot be taken back.
+            KafkaException: refused.
+        """
+        self._check([topic.name for topic in wanted if topic.name in self])
+        self._configure([topic for topic in wanted if topic.name in self])
+        self._create([topic for topic in wanted if topic.name not in self])
+
+    def _check(self, names: Sequence[str]) -> None:
+        for name in names:
+            partitions = self._there[name].partitions.values()
+            if len(partitions) != 1:
+                raise PolicyNotApplied(f"topic {name} has {len(partitions)} partitions, not 1; move it away by hand")
+            copies = min(len(one.replicas) for one in partitions)
+            if copies < self._copies:
+                self.warnings.append(
+                    f"topic {name} has {copies} replicas, {self._copies} are wanted; run kafka-reassign-partitions"
+                )
+
+    def _create(self, missing: Sequence[Topic]) -> None:
+        if not missing:
+            return
+        new = [
+            NewTopic(topic.name, num_partitions=1, replication_factor=self._copies, config=self._config(topic))
+            for topic in missing
+        ]
+        futures: dict[str, Any] = self._admin.create_topics(new, operation_timeout=WAIT_S)
+        for future in futures.values():
+            try:
+                future.result(WAIT_S)
+            except KafkaException as failure:
+                # a request that was sent twice, or another administrator at the same moment
+                if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+        self.created = [topic.name for topic in missing]
+
+    def _configure(self, topics: Sequence[Topic]) -> None:
+        if not topics:
+            return
+        asked = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
+        found: dict[str, dict[str, Any]] = {
+            resource.name: future.result(WAIT_S) for resource, future in self._admin.describe_configs(asked).items()
+        }
+        changes: list[ConfigResource] = []
+        for topic in topics:
+            now = found[topic.name]
+            wrong = {key: value for key, value in self._config(topic).items() if now[key].value != value}
+            if wrong:
+                changes.append(_settings(topic.name, wrong))
+        if changes:
+            for future in self._admin.incremental_alter_configs(changes).values():
+                future.result(WAIT_S)
+        self.configured = [change.name for change in changes]
+
+    def _config(self, topic: Topic) -> dict[str, str]:
+        return {**topic.config, MIN_ISR: str(self._min_isr)}
+
+
+def _settings(topic: str, values: Mapping[str, str]) -> ConfigResource:
+    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in values.items()]
+    return ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)

@@ -1,0 +1,97 @@
+"""YAML as people mean it, with the line of every value.
+
+Two habits of YAML 1.1 are not followed: `no` is Norway and not false, and a key that stands twice is an error
+instead of the last one winning in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tocsin.deploy.errors import PolicyInvalid
+
+Place = tuple[str | int, ...]
+"""Where a value stands: keys and list indexes from the top, `("agreements", 0, "to")`."""
+
+_BOOL: Final = "tag:yaml.org,2002:bool"
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_DEPTH_MAX: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class YamlFile:
+    """A file's content and the lines (from 1) on which its values begin."""
+
+    path: Path
+    content: Any
+    lines: Mapping[Place, int]
+
+    def where(self, place: Place) -> str:
+        """`file:line` of `place`, or of the nearest thing around it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return f"{self.path}:{self.lines.get(place, 1)}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans: `true` and `false` only."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def read_yaml(path: Path) -> YamlFile:
+    """The file at `path`.
+
+    Raises:
+        PolicyInvalid: it cannot be read, is not YAML, or has a key twice; names the line.
+    """
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if node is None:
+            return YamlFile(path, None, {})
+        lines = dict(_lines(path, node, ()))
+        return YamlFile(path, loader.construct_document(node), lines)
+    except OSError as error:
+        raise PolicyInvalid(f"{path}: {error.strerror}; name a policy file, e.g. coalition.yaml") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PolicyInvalid(f"{path}:{line}: not YAML: {error.problem}; correct this line or the one above") from error
+    except (yaml.YAMLError, ValueError) as error:  # a character or a date that cannot be; UnicodeDecodeError is one
+        raise PolicyInvalid(f"{path}: not YAML: {error}; save it as UTF-8 and check dates") from error
+
+
+def _lines(path: Path, node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
+    """Every value's place and line. Raises PolicyInvalid."""
+    yield place, node.start_mark.line + 1
+    if len(place) > _DEPTH_MAX:
+        raise PolicyInvalid(f"{path}:{node.start_mark.line + 1}: nested too deeply; no alias may name its own list")
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines(path, item, (*place, index))
+    elif isinstance(node, yaml.MappingNode):
+        yield from _lines_of_mapping(path, node, place)
+
+
+def _lines_of_mapping(path: Path, node: yaml.MappingNode, place: Place) -> Iterator[tuple[Place, int]]:
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        name = str(key.value)
+        if name in seen:
+            raise PolicyInvalid(f"{path}:{line}: {name!r} stands on line {seen[name]} already; keep one of the two")
+        if key.tag != _MERGE:
+            seen[name] = line
+        yield from _lines(path, value, (*place, name))
+        yield (*place, name), line
