@@ -100,7 +100,7 @@ class World:
 
     # -- observing, with plain clients -------------------------------------------------------------------------------
 
-    def read(self, topics: Iterable[str], *, committed: bool = True) -> list[Message]:
+    def read(self, topics: Iterable[str], *, committed: bool = True, timeout_s: float = READY_S) -> list[Message]:
         """Every record of `topics` from their beginning to their end, in order per topic."""
         with_end: dict[str, int] = {}
         found: list[Message] = []
@@ -119,7 +119,7 @@ class World:
                 with_end[topic] = 0
             consumer.assign([TopicPartition(topic, 0, 0) for topic in with_end])
             open_topics = set(with_end)
-            deadline = time.monotonic() + READY_S
+            deadline = time.monotonic() + timeout_s
             while open_topics and time.monotonic() < deadline:
                 for message in consumer.consume(1_000, 0.2):
                     error = message.error()

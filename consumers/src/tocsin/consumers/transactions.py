@@ -49,7 +49,9 @@ class TransactionPair:
                     "message.timeout.ms": 3_000,
                     "socket.timeout.ms": 10_000,
                     "retry.backoff.ms": RETRY_BACKOFF_MS,
-                    "linger.ms": 5,
+                    # a transaction is flushed as soon as it is whole: until then, wait for larger batches
+                    "linger.ms": 1_000,
+                    "batch.num.messages": 10_000,
                     "queue.buffering.max.messages": _QUEUE_MAX,
                     "queue.buffering.max.kbytes": 1_048_576,
                     "topic.metadata.propagation.max.ms": 2_000,
