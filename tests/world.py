@@ -60,6 +60,10 @@ class World:
         """A member's bundle."""
         return Bundle.load(self.home / "members" / name)
 
+    def service(self, login: str) -> Bundle:
+        """The bundle of a service of the exchange."""
+        return Bundle.load(self.home / "services" / login)
+
     def admin(self) -> AdminClient:
         """The administrator's client."""
         return AdminClient(self.cluster.admin_config())

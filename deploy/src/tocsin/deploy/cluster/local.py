@@ -173,6 +173,11 @@ class LocalCluster:
         """`host:port` of every broker."""
         return ",".join(f"127.0.0.1:{ports['client']}" for ports in self._state["brokers"].values())
 
+    @property
+    def controllers(self) -> str:
+        """`host:port` of every controller, which only brokers may talk to."""
+        return ",".join(f"127.0.0.1:{ports['controller']}" for ports in self._state["brokers"].values())
+
     def status(self) -> list[BrokerStatus]:
         """Every broker of the cluster; empty where there is none."""
         if not self._state_file.exists():
@@ -241,7 +246,7 @@ class LocalCluster:
         write_file(self.folder / "log4j2.xml", LOG4J.encode())
         free = free_ports(2 * brokers)
         ports = {n: BrokerPorts(free[2 * n - 2], free[2 * n - 1]) for n in range(1, brokers + 1)}
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = new_cluster_id()
         logins = {"admin": secrets.token_urlsafe(24), "broker": secrets.token_urlsafe(24)}
         for node in ports:
             folder = self._broker_folder(node)
@@ -280,6 +285,13 @@ def _scram(login: str, password: str) -> str:
     salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, SCRAM_ITERATIONS)
     salt64, salted64 = base64.b64encode(salt).decode(), base64.b64encode(salted).decode()
     return f'SCRAM-SHA-512=[name={login},iterations={SCRAM_ITERATIONS},salt="{salt64}",saltedpassword="{salted64}"]'
+
+
+def new_cluster_id() -> str:
+    """A random id in Kafka's writing. Never one that begins with `-`: Kafka's tools would take it for an option."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text
 
 
 def free_ports(count: int) -> list[int]:
