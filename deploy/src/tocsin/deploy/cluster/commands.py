@@ -42,7 +42,9 @@ def status(home: HomeOption = HOME, output: OutputOption = Output.TABLE) -> None
 def down(
     home: HomeOption = HOME,
     *,
-    purge: Annotated[bool, typer.Option("--purge", help="Delete its data, logs and certificates too.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete its data, logs, certificates and administrator too.")
+    ] = False,
 ) -> None:
     """Stop Kafka."""
     LocalCluster(home).down(purge=purge)

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,7 +74,10 @@ class LocalCluster:
         self.wait_ready()
 
     def down(self, *, purge: bool = False) -> None:
-        """Stop every broker that runs; `purge` deletes the folder too. Does nothing where there is nothing."""
+        """Stop every broker that runs; `purge` deletes its folder and its administrator too.
+
+        Does nothing where there is nothing. Members' bundles stay: their keys are not the cluster's.
+        """
         if self._state_file.exists():
             running = [node for node in self.nodes if self.pid(node) is not None]
             for node in running:
@@ -82,6 +86,9 @@ class LocalCluster:
                 self._wait_gone(node)
         if purge:
             shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self._admin_folder, ignore_errors=True)
+            with suppress(OSError):  # other services' bundles are in it, or nothing ever was
+                self._admin_folder.parent.rmdir()
             self.__dict__.pop("_state", None)
 
     def start_broker(self, node: int) -> None:
@@ -187,7 +194,7 @@ class LocalCluster:
 
     def admin(self) -> Bundle:
         """The administrator's bundle."""
-        return Bundle.load(self.home / "services" / "admin")
+        return Bundle.load(self._admin_folder)
 
     def admin_config(self) -> KafkaConfig:
         """The administrator's librdkafka settings."""
@@ -209,6 +216,10 @@ class LocalCluster:
         if done.returncode != 0:
             raise ClusterError(f"{main_class}: {done.stdout.strip()} {done.stderr.strip()}")
         return done.stdout
+
+    @property
+    def _admin_folder(self) -> Path:
+        return self.home / "services" / "admin"
 
     @property
     def _state_file(self) -> Path:
@@ -259,7 +270,7 @@ class LocalCluster:
             coalition=NO_COALITION, member="admin", login="admin", role="admin", jurisdiction="eu", bootstrap=bootstrap
         )
         ca_pem = (certificates / "ca.pem").read_bytes()
-        write_bundle(self.home / "services" / "admin", config, password=logins["admin"], ca_pem=ca_pem)
+        write_bundle(self._admin_folder, config, password=logins["admin"], ca_pem=ca_pem)
         # last, so that a half-made cluster is made anew
         state = {
             "id": cluster_id,
