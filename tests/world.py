@@ -66,7 +66,8 @@ class World:
 
     def admin(self) -> AdminClient:
         """The administrator's client."""
-        return AdminClient(self.cluster.admin_config())
+        # one that soon finds another broker when the one that it asks dies
+        return AdminClient({**self.cluster.admin_config(), "topic.metadata.refresh.interval.ms": 1_000})
 
     # -- fan-out processes -------------------------------------------------------------------------------------------
 

@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import signal
-import statistics
-import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import cast
+from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Message
 
-from tests.world import World, small_policy, takedown, wait_until
+from tests.load import TOPIC, assert_once, has_all, load, median_delay, source
+from tests.world import World, small_policy, wait_until
 from tocsin.deploy.policy.acls import delete_acls, read_acls
-from tocsin.producers.publisher import Publisher
 
 ACLS = "org.apache.kafka.tools.AclCommand"
 BOUND_S = 5.0
 MEMBER = "reader-02"
 USER = f"User:{MEMBER}"
-TOPIC = "alerts.se.site-taken-down.green"
-
-
-@contextmanager
-def load(world: World, pause_s: float = 0.02) -> Generator[list[str]]:
-    """Publish all the while; yields the lineage ids published so far."""
-    bundle = world.member("hotline-se")
-    ended = threading.Event()
-    lineages: list[str] = []
-    with Publisher(bundle) as publisher:
-
-        def publish() -> None:
-            while not ended.wait(pause_s):
-                alert = takedown(bundle, len(lineages))
-                publisher.publish(alert)
-                lineages.append(alert.header.lineage_id)
-
-        thread = threading.Thread(target=publish)
-        thread.start()
-        try:
-            yield lineages
-        finally:
-            ended.set()
-            thread.join()
-            assert publisher.flush(20) == 0
 
 
 def _acl_removed(world: World) -> None:
@@ -89,47 +59,30 @@ def test_last_copy_is_appended_within_the_bound(world: World, take_away: Callabl
             before = len(published)
             time.sleep(BOUND_S + 1)
             assert len(published) > before + 20, "there was no load"
-        wait_until(lambda: _has_all(world, "reader-00", published), 30, "the others' copies")
+        wait_until(lambda: has_all(world, "reader-00", published), 30, "the others' copies")
         late = [m for m in world.inbox(MEMBER) if m.timestamp()[1] / 1000 > gone_at + BOUND_S]
         assert late == []
-        assert not _has_all(world, MEMBER, published)
+        assert not has_all(world, MEMBER, published)
         _restore(world)
-        wait_until(lambda: _has_all(world, MEMBER, published), 30, "the missing alerts")
-        _assert_once(world.inbox(MEMBER))
-
-
-def _has_all(world: World, member: str, lineages: list[str]) -> bool:
-    keys = {message.key() for message in world.inbox(member)}
-    return all(f"hotline-se/{lineage}".encode() in keys for lineage in lineages)
-
-
-def _assert_once(messages: list[Message]) -> None:
-    values = [message.value() for message in messages]
-    assert len(values) == len(set(values))
+        wait_until(lambda: has_all(world, MEMBER, published), 30, "the missing alerts")
+        assert_once(world.inbox(MEMBER))
 
 
 def test_an_inbox_that_is_gone_delays_nobody_and_is_paid_when_it_is_back(world: World) -> None:
     """With one inbox deleted, the others' median delay at most doubles; made again, it is given what it is owed."""
     with load(world) as usual:
         time.sleep(4)
-    wait_until(lambda: _has_all(world, "reader-00", usual), 20, "copies")
+    wait_until(lambda: has_all(world, "reader-00", usual), 20, "copies")
     admin = world.admin()  # a temporary one is gone before the answer comes
     admin.delete_topics(["inbox.reader-02"])["inbox.reader-02"].result(10)
     with load(world) as troubled:
         time.sleep(6)
-    wait_until(lambda: _has_all(world, "reader-00", troubled), 20, "copies")
-    calm, rough = _median_delay(world, usual), _median_delay(world, troubled)
+    wait_until(lambda: has_all(world, "reader-00", troubled), 20, "copies")
+    calm, rough = median_delay(world, usual), median_delay(world, troubled)
     assert rough <= 2 * max(calm, 20.0), f"{calm} ms usually, {rough} ms with one inbox gone"
     world.apply()
-    wait_until(lambda: _has_all(world, "reader-02", troubled), 40, "the debt")
-    _assert_once(world.inbox("reader-02"))
-
-
-def _median_delay(world: World, lineages: list[str]) -> float:
-    """Median milliseconds from append to the alert topic to append to an inbox, by the broker's clock."""
-    written = {m.key(): m.timestamp()[1] for m in world.read([TOPIC])}
-    copied = {m.key(): m.timestamp()[1] for m in world.inbox("reader-00")}
-    return statistics.median(copied[f"hotline-se/{one}".encode()] - written[one.encode()] for one in lineages)
+    wait_until(lambda: has_all(world, "reader-02", troubled), 40, "the debt")
+    assert_once(world.inbox("reader-02"))
 
 
 def test_no_copy_before_its_decision_even_for_a_reader_of_uncommitted_data(
@@ -154,12 +107,6 @@ def test_no_copy_before_its_decision_even_for_a_reader_of_uncommitted_data(
         for member in ("reader-00", "reader-01", "reader-02"):
             copies = world.inbox(member, committed=False)
             assert copies
-            assert {_source(copy, member) for copy in copies} <= given
+            assert {(*source(copy), member) for copy in copies} <= given
     finally:
         world.down()
-
-
-def _source(copy: Message, member: str) -> tuple[str, int, str]:
-    headers = dict(cast("list[tuple[str, bytes]]", copy.headers()))
-    parts = headers["tocsin-source"].decode().split("/")
-    return parts[0], int(parts[2]), member

@@ -26,6 +26,10 @@ TOPIC_POLL_S: Final = 1.0
 
 log = structlog.get_logger()
 
+# An admin client asks one broker only, the controller that it knows, and by itself looks for another every five minutes:
+# when that broker dies, ACLs could not be read for as long (measured; and it spins meanwhile).
+_ADMIN: Final = {"topic.metadata.refresh.interval.ms": 1_000}
+
 
 class Watcher(threading.Thread):
     """Calls `look` every `every_s` seconds until stopped. A failure is logged once until it changes or ends."""
@@ -69,7 +73,7 @@ class SightWatcher(Watcher):
 
     def __init__(self, config: KafkaConfig) -> None:
         super().__init__("sight", ACL_POLL_S)
-        self._admin = AdminClient(dict(config))
+        self._admin = AdminClient({**config, **_ADMIN})
         self._snapshot: Snapshot | None = None
         self.sight: Sight | None = None
 
@@ -98,7 +102,7 @@ class TopicWatcher(Watcher):
 
     def __init__(self, config: KafkaConfig) -> None:
         super().__init__("topics", TOPIC_POLL_S)
-        self._admin = AdminClient(dict(config))
+        self._admin = AdminClient({**config, **_ADMIN})
         self.topics = Topics()
 
     def look(self) -> None:

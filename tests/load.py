@@ -1,0 +1,66 @@
+"""Alerts all the while, and what became of them: the load under which a promise is tested."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import cast
+
+from confluent_kafka import Message
+
+from tests.world import World, takedown
+from tocsin.producers.publisher import Publisher
+
+TOPIC = "alerts.se.site-taken-down.green"
+
+
+@contextmanager
+def load(world: World, pause_s: float = 0.02) -> Generator[list[str]]:
+    """Publish all the while; yields the lineage ids published so far."""
+    bundle = world.member("hotline-se")
+    ended = threading.Event()
+    lineages: list[str] = []
+    with Publisher(bundle) as publisher:
+
+        def publish() -> None:
+            while not ended.wait(pause_s):
+                alert = takedown(bundle, len(lineages))
+                publisher.publish(alert)
+                lineages.append(alert.header.lineage_id)
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        try:
+            yield lineages
+        finally:
+            ended.set()
+            thread.join()
+            assert publisher.flush(60) == 0
+
+
+def has_all(world: World, member: str, lineages: list[str]) -> bool:
+    """Whether the member's inbox holds all `lineages` of hotline-se."""
+    keys = {message.key() for message in world.inbox(member)}
+    return all(f"hotline-se/{lineage}".encode() in keys for lineage in lineages)
+
+
+def assert_once(messages: list[Message]) -> None:
+    """No value is there twice."""
+    values = [message.value() for message in messages]
+    assert len(values) == len(set(values))
+
+
+def median_delay(world: World, lineages: list[str]) -> float:
+    """Median milliseconds from append to the alert topic to append to an inbox, by the broker's clock."""
+    written = {m.key(): m.timestamp()[1] for m in world.read([TOPIC])}
+    copied = {m.key(): m.timestamp()[1] for m in world.inbox("reader-00")}
+    return statistics.median(copied[f"hotline-se/{one}".encode()] - written[one.encode()] for one in lineages)
+
+
+def source(copy: Message) -> tuple[str, int]:
+    """Topic and offset of the alert of which `copy` is one."""
+    headers = dict(cast("list[tuple[str, bytes]]", copy.headers()))
+    topic, _, offset = headers["tocsin-source"].decode().split("/")
+    return topic, int(offset)
