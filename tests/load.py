@@ -52,10 +52,10 @@ def assert_once(messages: list[Message]) -> None:
     assert len(values) == len(set(values))
 
 
-def median_delay(world: World, lineages: list[str]) -> float:
-    """Median milliseconds from append to the alert topic to append to an inbox, by the broker's clock."""
+def median_delay(world: World, lineages: list[str], member: str = "reader-00") -> float:
+    """Median milliseconds from append to the alert topic to append to the member's inbox, by the broker's clock."""
     written = {m.key(): m.timestamp()[1] for m in world.read([TOPIC])}
-    copied = {m.key(): m.timestamp()[1] for m in world.inbox("reader-00")}
+    copied = {m.key(): m.timestamp()[1] for m in world.inbox(member)}
     return statistics.median(copied[f"hotline-se/{one}".encode()] - written[one.encode()] for one in lineages)
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import yaml
@@ -31,7 +31,12 @@ class NoTransaction(TransactionPair):
     def fence(self) -> None:
         """Fence nobody."""
 
-    def write(self, copies: Iterable[Copy], records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
+    def write(
+        self,
+        copies: Collection[Copy],
+        records: Iterable[tuple[str, bytes | None, bytes | None]],
+        takes: Callable[[str], bool],  # noqa: ARG002
+    ) -> None:
         """Write record by record."""
         for copy in copies:
             self._producer.produce(copy.topic, copy.value, copy.key, 0, headers=[*copy.headers])
@@ -59,10 +64,15 @@ class NoFencingPair(TransactionPair):
     def __init__(self, config: dict[str, str | int | float | bool], jurisdiction: str) -> None:
         super().__init__(config, f"{jurisdiction}.{os.getpid()}")
 
-    def write(self, copies: Iterable[Copy], records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
+    def write(
+        self,
+        copies: Collection[Copy],
+        records: Iterable[tuple[str, bytes | None, bytes | None]],
+        takes: Callable[[str], bool],
+    ) -> None:
         """Wait a moment between deciding and writing: where a stop hurts, however short the moment is for real."""
         time.sleep(1.0)
-        super().write(copies, records)
+        super().write(copies, records, takes)
 
 
 class NoFencingWorker(LaneWorker):

@@ -30,7 +30,8 @@ from tocsin.schemas.names import audit_topic, inbox_topic, ledger_topic
 SIGHT_AGE_MAX_S = 1.5
 RECORDS_MAX = 2_000
 CATCH_UP_BUSY, CATCH_UP_IDLE = 200, 5_000
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 15.0
+# a try that fails costs the lane a take-over, about a second
+RETRY_FIRST_S, RETRY_MAX_S = 10.0, 60.0
 IDLE_WAIT_S = 0.2
 
 
@@ -223,7 +224,11 @@ class LaneWorker(threading.Thread):
             audit, ledger = audit_topic(self.jurisdiction), ledger_topic(self.jurisdiction)
             records = [(audit, None, decision) for decision in tx.decisions]
             try:
-                pair.write(tx.copies, [*records, *((ledger, key, value) for key, value in tx.ledger_records())])
+                pair.write(
+                    tx.copies,
+                    [*records, *((ledger, key, value) for key, value in tx.ledger_records())],
+                    lambda inbox: inbox in self._watch.topics.topics.inboxes,
+                )
             except TransactionAborted as aborted:
                 self._suspect(tx, aborted)
                 raise
@@ -255,4 +260,4 @@ class LaneWorker(threading.Thread):
 
 
 def _without_inbox(topics: Topics, directory: Directory) -> frozenset[str]:
-    return frozenset(member for member in directory.members if inbox_topic(member) not in topics.names)
+    return frozenset(member for member in directory.members if inbox_topic(member) not in topics.inboxes)

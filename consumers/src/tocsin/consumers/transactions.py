@@ -8,7 +8,8 @@ first transaction uses the first id: of two owners that interleave, at most one 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -22,6 +23,8 @@ from tocsin.schemas.bundle import KafkaConfig
 RETRY_BACKOFF_MS = 500
 COMMIT_CERTAIN_S = 0.35
 FLUSH_MAX_S = 25.0
+FLUSH_SLICE_S = 0.25
+ABORT_MAX_S = 1.0
 
 ProducerFactory = Callable[[Mapping[str, Any]], Producer]
 _QUEUE_MAX = 400_000
@@ -78,11 +81,19 @@ class TransactionPair:
             except KafkaException as failure:
                 raise LaneFenced(f"init_transactions: {failure.args[0]}") from failure
 
-    def write(self, copies: Iterable[Copy], records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
+    def write(
+        self,
+        copies: Collection[Copy],
+        records: Iterable[tuple[str, bytes | None, bytes | None]],
+        takes: Callable[[str], bool],
+    ) -> None:
         """Commit `copies` and `records` (topic, key, value) in one transaction.
 
+        `takes` says whether an inbox is known to take copies: it is asked when the answers are slow to come.
+
         Raises:
-            TransactionAborted: nothing was written; `.failed` names the topics that refused, where known.
+            TransactionAborted: nothing was written; `.failed` names the topics that refused, where known. The pair is
+                spent: the next owner's `fence` ends what is left open.
             LaneFenced: another process has taken the lane over, or the producer cannot go on.
         """
         producer = self._producers[self._turn]
@@ -94,18 +105,30 @@ class TransactionPair:
                 _produce(producer, topic, key, value, None)
             for copy in copies:
                 _produce(producer, copy.topic, copy.key, copy.value, copy.headers)
-            self._finish(producer)
+            self._flush(producer, copies, takes)
+            began = time.monotonic()
+            self._attempt(producer.commit_transaction)
         except _MustAbort as refusal:
-            self._abort(producer, refusal)
-
-    def _finish(self, producer: Producer) -> None:
-        producer.flush(FLUSH_MAX_S)
-        if self._failed:
-            raise _MustAbort(next(iter(self._failed.values())))
-        began = time.monotonic()
-        self._attempt(producer.commit_transaction)
+            with suppress(KafkaException):  # only the quicker way: the next owner's fence aborts it too
+                producer.abort_transaction(ABORT_MAX_S)
+            raise TransactionAborted(str(refusal.error), self._refusing()) from refusal
         if time.monotonic() - began > COMMIT_CERTAIN_S:
             self.doubtful = True
+
+    def _flush(self, producer: Producer, copies: Collection[Copy], takes: Callable[[str], bool]) -> None:
+        """Wait for all answers, or the first failure: the rest need not be waited for.
+
+        One inbox that was deleted keeps all the others' records waiting, and the client library would go on hoping.
+        """
+        deadline = time.monotonic() + FLUSH_MAX_S
+        try:
+            while producer.flush(FLUSH_SLICE_S) and not self._failed and time.monotonic() < deadline:
+                gone = {copy.topic for copy in copies if not takes(copy.topic)}
+                self._failed |= dict.fromkeys(gone, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        except KafkaException as failure:
+            raise LaneFenced(str(failure.args[0])) from failure
+        if self._failed:
+            raise _MustAbort(next(iter(self._failed.values())))
 
     def _attempt(self, call: Callable[[], None]) -> None:
         while True:
@@ -121,27 +144,16 @@ class TransactionPair:
                     raise LaneFenced(str(error)) from failure
                 self.doubtful = True
 
-    def _abort(self, producer: Producer, refusal: _MustAbort) -> None:
-        self.doubtful = True
-        self._attempt_abort(producer)
-        own = {
-            topic: error
-            for topic, error in self._failed.items()
-            if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # noqa: SLF001  # librdkafka's own names
-        }
-        raise TransactionAborted(str(refusal.error), frozenset(own)) from refusal
-
-    def _attempt_abort(self, producer: Producer) -> None:
-        try:
-            self._attempt(producer.abort_transaction)
-        except _MustAbort as again:
-            raise LaneFenced(str(again.error)) from again
+    def _refusing(self) -> frozenset[str]:
+        purged = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # noqa: SLF001  # librdkafka's own names
+        return frozenset(topic for topic, error in self._failed.items() if error.code() not in purged)
 
     def close(self) -> None:
         """Drop both producers. An open transaction ends when its id is next fenced, or times out."""
         for producer in self._producers:
             producer.purge()
-            producer.flush(0)
+            with suppress(KafkaException):  # of a producer that has failed for good
+                producer.flush(0)
         self._producers.clear()
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AclOperation, AdminClient
 
 from tocsin.consumers.acl import AclSet
 from tocsin.consumers.acl_reader import read_topic_acls
@@ -23,11 +24,13 @@ from tocsin.schemas.bundle import KafkaConfig
 
 ACL_POLL_S: Final = 0.5
 TOPIC_POLL_S: Final = 1.0
+ALERTS: Final = "alerts."
+INBOX: Final = "inbox."
 
 log = structlog.get_logger()
 
-# An admin client asks one broker only, the controller that it knows, and by itself looks for another every five minutes:
-# when that broker dies, ACLs could not be read for as long (measured; and it spins meanwhile).
+# An admin client asks one broker only, the controller that it knows, and looks for another every five minutes: were
+# that broker to die, ACLs could not be read for as long (measured; and it spins meanwhile).
 _ADMIN: Final = {"topic.metadata.refresh.interval.ms": 1_000}
 
 
@@ -91,14 +94,14 @@ class SightWatcher(Watcher):
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics there are, and the topic ids of the alert topics among them."""
+    """The topic ids of the alert topics there are, and the inboxes that this login may write."""
 
-    names: frozenset[str] = frozenset()
     ids: Mapping[str, str] = field(default_factory=dict[str, str])
+    inboxes: frozenset[str] = frozenset()
 
 
 class TopicWatcher(Watcher):
-    """Polls the names of topics and the ids of alert topics."""
+    """Polls which alert topics and inboxes there are, and asks the broker what this login may do with them."""
 
     def __init__(self, config: KafkaConfig) -> None:
         super().__init__("topics", TOPIC_POLL_S)
@@ -106,20 +109,26 @@ class TopicWatcher(Watcher):
         self.topics = Topics()
 
     def look(self) -> None:
-        """List the topics, and describe the alert topics among them."""
+        """List the topics, and describe the alert topics and inboxes among them."""
         listed: dict[str, Any] = self._admin.list_topics(timeout=5).topics
-        names = frozenset(name for name, topic in listed.items() if topic.error is None)
-        alerts = sorted(name for name in names if name.startswith("alerts."))
-        ids = self._describe(alerts) if alerts else {}
-        if names != self.topics.names or ids != self.topics.ids:
-            self.topics = Topics(names, ids)
+        names = sorted(name for name in listed if name.startswith((ALERTS, INBOX)))
+        described = dict(self._describe(names)) if names else {}
+        topics = Topics(
+            {name: str(one.topic_id) for name, one in described.items() if name.startswith(ALERTS)},
+            frozenset(
+                name
+                for name, one in described.items()
+                if name.startswith(INBOX) and AclOperation.WRITE in one.authorized_operations
+            ),
+        )
+        if topics != self.topics:
+            self.topics = topics
 
-    def _describe(self, names: list[str]) -> dict[str, str]:
-        described: dict[str, Any] = self._admin.describe_topics(TopicCollection(names), request_timeout=5)
-        ids: dict[str, str] = {}
-        for name, future in described.items():
-            try:
-                ids[name] = str(future.result().topic_id)
-            except KafkaException:  # deleted between the two questions: seen as missing at the next look
-                continue
-        return ids
+    def _describe(self, names: list[str]) -> Iterator[tuple[str, Any]]:
+        answers: dict[str, Any] = self._admin.describe_topics(
+            TopicCollection(names), include_authorized_operations=True, request_timeout=5
+        )
+        for name, future in answers.items():
+            # deleted between the two questions: seen as missing at the next look
+            with suppress(KafkaException):
+                yield name, future.result()
