@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -13,6 +14,7 @@ from tests.world import World, takedown, wait_until
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.catalog import schema
+from tocsin.schemas.codec import encode
 from tocsin.schemas.models import SiteTakenDown
 from tocsin.schemas.signing import SigningKey, sign_headers
 
@@ -57,6 +59,13 @@ def _attacks(victim: Bundle, attacker: Bundle, published: SiteTakenDown, headers
     yield Attack(lineage, swapped, sign_headers(own, "test", SCHEMA, swapped), ("wrong-schema",))
     longer = value + b"\0"
     yield Attack(lineage, longer, sign_headers(own, "test", SCHEMA, longer), ("not-canonical", "undecodable"))
+    # the publisher itself, whose own library would have refused both
+    ahead = takedown(victim, 51, published_at=datetime.now(UTC) + timedelta(hours=1))
+    foreign = ahead.model_dump()
+    foreign["header"] |= {"published_at": foreign["header"]["observed_at"], "token_key_id": "another"}
+    for broken in (ahead.to_avro(), encode(SCHEMA, foreign)):
+        good = sign_headers(victim.signing_key(), "test", SCHEMA, broken)
+        yield Attack(ahead.header.lineage_id.encode(), broken, good, ("invalid",))
 
 
 def _hostile_values(value: bytes, key: SigningKey, count: int) -> Iterator[Attack]:

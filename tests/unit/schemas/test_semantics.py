@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.unit.schemas.samples import DAY_MS, NOW_MS, SUBJECTS, TOKEN, UUID, put, sample
 from tocsin.schemas.errors import Reason, Rejection
-from tocsin.schemas.semantics import TIME_MS_MAX, check_semantics
+from tocsin.schemas.semantics import TIME_MS_MAX, check_published, check_semantics
 
 MERCHANT, DESCRIPTOR, SITE = SUBJECTS
 
@@ -171,3 +172,51 @@ def test_steps_left_out_are_skipped() -> None:
         put(record, f"details.{step}", None)
     check_semantics(SITE, record)
     assert _refused(SITE, put(record, "details.removed_at", NOW_MS - 10 * DAY_MS)) == "details.removed_at"
+
+
+def _tokens(value: Any, path: str) -> Iterator[str]:
+    """The path of every token in a record."""
+    if value == TOKEN:
+        yield path
+    items = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    for key, item in items:
+        yield from _tokens(item, f"{path}.{key}")
+
+
+TOKENS = [(subject, path) for subject in SUBJECTS for path in _tokens(sample(subject)["details"], "details")]
+
+
+def test_the_samples_have_every_token_field() -> None:
+    """What the next test says of every token, it says of these."""
+    assert {subject: sum(one == subject for one, _ in TOKENS) for subject in SUBJECTS} == {
+        MERCHANT: 13,
+        DESCRIPTOR: 4,
+        SITE: 4,
+    }
+
+
+@pytest.mark.parametrize(("subject", "path"), TOKENS)
+@pytest.mark.parametrize("key", ["k2027q1", "k2026q", "k2026q44", "2026q4"])
+def test_a_token_of_another_key_than_the_header_names(subject: str, path: str, key: str) -> None:
+    """Destroying the named key must shred every token of the alert; the whole key id counts, not its beginning."""
+    field = ".".join(part for part in path.split(".") if not part.isdecimal())
+    with pytest.raises(Rejection, match=r"a token of another key than header\.token_key_id") as refusal:
+        check_semantics(subject, put(sample(subject), path, f"{key}:{TOKEN.partition(':')[2]}"))
+    assert refusal.value.reason is Reason.INVALID
+    assert refusal.value.detail.partition(": ")[0] == field
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_header_that_names_another_key_than_the_tokens(subject: str) -> None:
+    """The same, from the other side."""
+    assert _refused(subject, put(sample(subject), "header.token_key_id", "k2027q1")).startswith("details.")
+
+
+def test_an_alert_may_be_published_ten_minutes_ahead_and_no_more() -> None:
+    """Clocks differ; a time of one's own choice would move the end of an alert's life."""
+    header = sample(SITE)["header"]
+    for at_ms in (NOW_MS, NOW_MS + 400 * DAY_MS, NOW_MS - 600_000):
+        check_published(header, at_ms)
+    with pytest.raises(Rejection, match=r"header\.published_at: more than 10 minutes ahead") as refusal:
+        check_published(header, NOW_MS - 600_001)
+    assert refusal.value.reason is Reason.INVALID

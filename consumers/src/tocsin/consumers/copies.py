@@ -2,9 +2,9 @@
 
 A copy is judged as the exchange judged its original, but for what only the exchange can know:
 
-* the time. The exchange compared the broker's time of the original with the key's validity; a copy may be made much
-  later (sight gained), so here the key must have begun by the time of the copy, and not have ended before the alert
-  says that it was published.
+* the time. The exchange compared the broker's time of the original with the key's validity and with what the alert
+  says of itself; a copy may be made much later (sight gained), so here the key must have begun by the time of the copy,
+  and not have ended before the alert says that it was published.
 * the publisher's standing. It was active when the exchange decided; what was told by a member that has left stays told.
 * expiry. A revision that ends sooner replaces one that ended later, so it is handed out though it has expired.
 """
@@ -158,7 +158,7 @@ class CopyVerifier:
             place = AlertTopic.parse(topic)
         except NameInvalid as error:
             raise Rejection(Reason.WRONG_TOPIC, f"{SOURCE_HEADER}: {error}", signer=signed.member) from error
-        verified = self._verifier.check_record(signed, place, lineage.encode(), 0)
+        verified = self._verifier.check_record(signed, place, lineage.encode(), appended_ms=None, now_ms=0)
         if publisher != verified.header["publisher"]:
             raise Rejection(Reason.WRONG_KEY, "key: not publisher/lineage_id", signer=signed.member)
         if verified.header["published_at"] > self._keys[signed.key_id].valid_to:

@@ -275,7 +275,13 @@ class MemoryExchange:
             signed = verifier.check_signature(
                 record.topic, record.offset, record.value, record.headers, record.appended_ms
             )
-            alert = verifier.check_record(signed, AlertTopic.parse(record.topic), record.key, self._now_ms())
+            alert = verifier.check_record(
+                signed,
+                AlertTopic.parse(record.topic),
+                record.key,
+                appended_ms=record.appended_ms,
+                now_ms=self._now_ms(),
+            )
         except Rejection as refusal:
             return _Judged(source, refusal, sha256)
         return _Judged(source, alert, sha256)

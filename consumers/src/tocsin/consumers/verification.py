@@ -45,8 +45,9 @@ class Judged:
         if isinstance(self._signed, Rejection):
             return self._signed
         try:
+            topic, record = AlertTopic.parse(self.source.topic), self._record
             return self._verifier.check_record(
-                self._signed, AlertTopic.parse(self.source.topic), self._record.key, now_ms
+                self._signed, topic, record.key, appended_ms=record.appended_ms, now_ms=now_ms
             )
         except Rejection as refusal:
             return refusal

@@ -23,7 +23,7 @@ from tocsin.schemas.directory import SECRETARIAT_ROLE
 from tocsin.schemas.errors import Rejection
 from tocsin.schemas.guard import check_content
 from tocsin.schemas.models import Alert
-from tocsin.schemas.semantics import check_semantics
+from tocsin.schemas.semantics import check_published, check_semantics
 
 CLOSE_S: Final = 10.0
 TROUBLES_MAX: Final = 100
@@ -135,6 +135,7 @@ class Publisher:
         self._check_owner(record["header"])
         try:
             check_semantics(alert.subject.value, record)
+            check_published(record["header"], self._now())
             check_content(alert.subject.value, record)
         except Rejection as refusal:
             raise AlertRefused(refusal.detail) from refusal

@@ -25,6 +25,8 @@ _DIGITS8: Final = re.compile(r"[0-9]{8}").fullmatch
 _NUMBER: Final = re.compile(r"[0-9]{1,11}").fullmatch
 
 _DAY_MS: Final = 86_400_000
+# a member's clock and the broker's
+AHEAD_MS_MAX: Final = 10 * 60_000
 _YEAR_MS: Final = 366 * _DAY_MS
 CASE_REF_LENGTH_MAX: Final = 64
 MCCS_MAX: Final = 5
@@ -54,7 +56,16 @@ def check_semantics(subject: str, record: Record) -> None:
     )
     _check_expiry(subject, header, details)
     if details is not None:
-        _DETAILS[subject](details)
+        _DETAILS[subject](details, f"{header['token_key_id']}:")
+
+
+def check_published(header: Record, at_ms: int) -> None:
+    """The alert says that it was published at broker time `at_ms`, or before: its life is counted from then.
+
+    Raises:
+        Rejection: INVALID, when it is further ahead than clocks may differ.
+    """
+    _need(header["published_at"] <= at_ms + AHEAD_MS_MAX, "header.published_at", "more than 10 minutes ahead")
 
 
 def _check_header(header: Record) -> None:
@@ -107,14 +118,17 @@ def _check_expiry(subject: str, header: Record, details: Record | None) -> None:
     _need(life <= cap, "header.expires_at", f"at most {cap // _DAY_MS} days after published_at")
 
 
-def _tokens(details: Record, fields: Sequence[str]) -> None:
+def _tokens(details: Record, fields: Sequence[str], key: str) -> None:
     for field in fields:
         for token in details[field]:
-            _need(_TOKEN(token), f"details.{field}", "tokens, <key id>:<64 hex digits>")
+            _token(token, f"details.{field}", key)
 
 
-def _token(value: str | None, field: str) -> None:
-    _need(value is None or _TOKEN(value), field, "a token, <key id>:<64 hex digits>")
+def _token(value: str | None, field: str, key: str) -> None:
+    """`key` is the header's token key id and a colon: one alert has tokens of one key, whose end is the end of all."""
+    if value is not None:
+        _need(_TOKEN(value), field, "a token, <key id>:<64 hex digits>")
+        _need(value.startswith(key), field, "a token of another key than header.token_key_id")
 
 
 def _day(value: int | None, field: str) -> None:
@@ -132,9 +146,9 @@ def _acquirer(acquirer: Record, field: str) -> None:
     _country(acquirer["country"], f"{field}.country")
 
 
-def _payfac(payfac: Record | None, field: str) -> None:
+def _payfac(payfac: Record | None, field: str, key: str) -> None:
     if payfac is not None:
-        _token(payfac["submerchant_token"], f"{field}.submerchant_token")
+        _token(payfac["submerchant_token"], f"{field}.submerchant_token", key)
 
 
 _TOKEN_LISTS: Final = tuple(
@@ -142,7 +156,7 @@ _TOKEN_LISTS: Final = tuple(
 )
 
 
-def _merchant_terminated(details: Record) -> None:
+def _merchant_terminated(details: Record, key: str) -> None:
     _need(details["reasons"], "details.reasons", "one at least")
     _need(details["mid_tokens"], "details.mid_tokens", "one at least")
     _need(details["descriptors"], "details.descriptors", "one at least")
@@ -154,31 +168,31 @@ def _merchant_terminated(details: Record) -> None:
     _day(details["terminated_at"], "details.terminated_at")
     _day(details["contract_start"], "details.contract_start")
     _acquirer(details["acquirer"], "details.acquirer")
-    _payfac(details["payfac"], "details.payfac")
+    _payfac(details["payfac"], "details.payfac", key)
     _country(details["country"], "details.country")
-    _token(details["dba_token"], "details.dba_token")
-    _tokens(details, _TOKEN_LISTS)
+    _token(details["dba_token"], "details.dba_token", key)
+    _tokens(details, _TOKEN_LISTS, key)
     for descriptor in details["descriptors"]:
-        _descriptor(descriptor, "details.descriptors")
+        _descriptor(descriptor, "details.descriptors", key)
         for token in descriptor["cut_tokens"]:
-            _token(token, "details.descriptors.cut_tokens")
+            _token(token, "details.descriptors.cut_tokens", key)
 
 
-def _descriptor(descriptor: Record, field: str) -> None:
-    _token(descriptor["key_token"], f"{field}.key_token")
-    _token(descriptor["skeleton_token"], f"{field}.skeleton_token")
+def _descriptor(descriptor: Record, field: str, key: str) -> None:
+    _token(descriptor["key_token"], f"{field}.key_token", key)
+    _token(descriptor["skeleton_token"], f"{field}.skeleton_token", key)
 
 
-def _descriptor_reused(details: Record) -> None:
+def _descriptor_reused(details: Record, key: str) -> None:
     observed = details["observed"]
     _need(_UUID(details["prior"]["lineage_id"]), "details.prior.lineage_id", "a UUID in lower case")
     _country(details["prior"]["acquirer_country"], "details.prior.acquirer_country")
     _acquirer(observed["acquirer"], "details.observed.acquirer")
-    _payfac(observed["payfac"], "details.observed.payfac")
-    _token(observed["mid_token"], "details.observed.mid_token")
+    _payfac(observed["payfac"], "details.observed.payfac", key)
+    _token(observed["mid_token"], "details.observed.mid_token", key)
     _country(observed["country"], "details.observed.country")
     _need(observed["mcc"] is None or _DIGITS4(observed["mcc"]), "details.observed.mcc", "4 digits")
-    _descriptor(details["descriptor"], "details.descriptor")
+    _descriptor(details["descriptor"], "details.descriptor", key)
     hits = sum(match != "N" for match in details["field_matches"].values())
     _need(details["match_count"] == hits, "details.match_count", "the number of E and P in field_matches")
     _need(details["first_seen"] >= 0, "details.first_seen", "1970 or later")
@@ -197,11 +211,11 @@ _STEPS: Final = (
 )
 
 
-def _site_taken_down(details: Record) -> None:
+def _site_taken_down(details: Record, key: str) -> None:
     _need(details["url_tokens"], "details.url_tokens", "one at least")
-    _tokens(details, ("url_tokens",))
-    _token(details["domain_token"], "details.domain_token")
-    _token(details["sld_token"], "details.sld_token")
+    _tokens(details, ("url_tokens",), key)
+    _token(details["domain_token"], "details.domain_token", key)
+    _token(details["sld_token"], "details.sld_token", key)
     _country(details["host_country"], "details.host_country")
     times = [(step, details[step]) for step in _STEPS if details[step] is not None]
     _need(details["reported_at"] >= 0, "details.reported_at", "1970 or later")
@@ -212,10 +226,10 @@ def _site_taken_down(details: Record) -> None:
     _need(details["relapse_count"] >= 0, "details.relapse_count", "0 or more")
     for link in details["payment_links"]:
         _need(link["lineage_id"] is None or _UUID(link["lineage_id"]), "details.payment_links.lineage_id", "a UUID")
-        _token(link["mid_token"], "details.payment_links.mid_token")
+        _token(link["mid_token"], "details.payment_links.mid_token", key)
 
 
-_DETAILS: Final[Mapping[str, Callable[[Record], None]]] = {
+_DETAILS: Final[Mapping[str, Callable[[Record, str], None]]] = {
     "merchant-terminated": _merchant_terminated,
     "descriptor-reused": _descriptor_reused,
     "site-taken-down": _site_taken_down,

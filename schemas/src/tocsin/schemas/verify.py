@@ -16,7 +16,7 @@ from tocsin.schemas.directory import Directory, DirectoryKey
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.guard import check_content
 from tocsin.schemas.names import AlertTopic, AlertType
-from tocsin.schemas.semantics import check_semantics
+from tocsin.schemas.semantics import check_published, check_semantics
 from tocsin.schemas.signing import (
     DSSE_HEADERS,
     KEY_HEADER,
@@ -105,19 +105,25 @@ class Verifier:
             Reason.UNKNOWN_SCHEMA, f"{TYPE_HEADER}: no schema of this coalition and release", signer=signer
         )
 
-    def check_record(self, signed: Signed, topic: AlertTopic, key: bytes | None, now_ms: int) -> Verified:
+    def check_record(
+        self, signed: Signed, topic: AlertTopic, key: bytes | None, *, appended_ms: int | None, now_ms: int
+    ) -> Verified:
         """Schema, decoding, semantics and content of a signed record.
+
+        `appended_ms` is the broker's time of the record; None for a copy, whose original was compared with its own.
 
         Raises:
             Rejection: the remaining reasons but those of replay; `.signer` is set.
         """
         try:
-            return self._check_record(signed, topic, key, now_ms)
+            return self._check_record(signed, topic, key, appended_ms, now_ms)
         except Rejection as refusal:
             refusal.signer = signed.member
             raise
 
-    def _check_record(self, signed: Signed, topic: AlertTopic, key: bytes | None, now_ms: int) -> Verified:
+    def _check_record(
+        self, signed: Signed, topic: AlertTopic, key: bytes | None, appended_ms: int | None, now_ms: int
+    ) -> Verified:
         if not self.directory.is_active(signed.member):
             raise Rejection(Reason.KEY_NOT_VALID, f"{KEY_HEADER}: its member is not active")
         check_schema(signed, topic.type.value)
@@ -136,6 +142,8 @@ class Verifier:
         if key != header["lineage_id"].encode():
             raise Rejection(Reason.WRONG_KEY, "key: not header.lineage_id")
         check_semantics(signed.schema.subject, record)
+        if appended_ms is not None:
+            check_published(header, appended_ms)
         check_content(signed.schema.subject, record)
         if header["expires_at"] <= now_ms:
             raise Rejection(Reason.EXPIRED, "header.expires_at: in the past")
