@@ -147,6 +147,16 @@ def test_sight_gained_brings_what_is_missing_and_sight_lost_ends_it(
     }
 
 
+def test_a_subscription_that_changes_brings_what_is_missing(stage: MemoryStage, exchange: MemoryExchange) -> None:
+    """Set in `subscriptions` between two runs."""
+    exchange.subscriptions["reader-00"] = Subscription("reader-00", everything=False, jurisdictions=frozenset({"fr"}))
+    stage.publish(stage.member("hotline-se"), takedown(stage.member("hotline-se"), 1))
+    assert len(stage.copies("reader-00")) == 0
+    exchange.subscriptions["reader-00"] = Subscription("reader-00")
+    exchange.run()
+    assert len(stage.copies("reader-00")) == 1
+
+
 def test_an_exchange_that_starts_again_delivers_nothing_twice(stage: MemoryStage, exchange: MemoryExchange) -> None:
     """The ledger's records alone say what was decided, given and owed."""
     bundle = stage.member("hotline-se")

@@ -50,7 +50,7 @@ def _with(alert: SiteTakenDown, **header: Any) -> SiteTakenDown:
 
 FAULTS: dict[str, tuple[Callable[[SiteTakenDown], SiteTakenDown], str]] = {
     "another token key": (
-        lambda alert: _with(alert, **{"token_key_id": "another"}),
+        lambda alert: _with(alert, token_key_id="another"),  # noqa: S106  # a key's name
         r"^details\.url_tokens: a token of another key than header\.token_key_id$",
     ),
     "published ahead": (

@@ -49,14 +49,15 @@ def read_topic_acls(admin: AdminClient, *, timeout_s: float = TIMEOUT_S, rows_ma
         raise _unreadable("not a single row on topics")
     if len(bindings) > rows_max:
         raise TooManyAcls(f"{len(bindings)} ACL rows on topics, {rows_max} can be read safely: grant prefixes instead")
-    return [_row(binding) for binding in bindings]
+    return [row_of(binding) for binding in bindings]
 
 
 def _unreadable(why: str) -> AclsUnreadable:
     return AclsUnreadable(f"DescribeAcls: {why}; is the broker up, and has this login DESCRIBE on CLUSTER?")
 
 
-def _row(binding: Any) -> AclRow:
+def row_of(binding: Any) -> AclRow:
+    """The row that one binding of an answer is. Raises AclsNotUnderstood."""
     words = (
         binding.restype.name,
         binding.resource_pattern_type.name,

@@ -68,7 +68,7 @@ class Audience:
 
     def refused_for(self, publisher: str) -> tuple[str, ...]:
         """The members who matched an alert of `publisher` and may not be told."""
-        return tuple(member for member in self.refused if member != publisher)
+        return tuple(member for member in self.refused if member != publisher or member in self.own)
 
 
 def audience(topic: AlertTopic, readers: Mapping[str, str], subscriptions: Mapping[str, Subscription]) -> Audience:
@@ -79,7 +79,7 @@ def audience(topic: AlertTopic, readers: Mapping[str, str], subscriptions: Mappi
         members=tuple(allowed),
         rules=tuple(readers[member] for member in allowed),
         refused=tuple(m for m, wish in sorted(asking.items()) if not wish.everything and m not in readers),
-        own=frozenset(member for member in allowed if asking[member].own),
+        own=frozenset(member for member, wish in asking.items() if wish.own),
     )
 
 

@@ -128,6 +128,8 @@ class Lane:
         self._live: dict[str, dict[str, None]] = {}
         self._audiences: dict[str, Audience] = {}
         self._audiences_of: tuple[object, ...] = ()
+        # held, so that its id is not another's while it is compared
+        self._subscriptions: Mapping[str, Subscription] = {}
         self._topics: dict[str, AlertTopic] = {}
         self._rebuild()
 
@@ -156,9 +158,10 @@ class Lane:
         if state == self._audiences_of:
             return
         before, self._audiences, self._audiences_of = self._audiences, {}, state
+        self._subscriptions = context.subscriptions
         for topic, keys in self._live.items():
             now, known = self.audience(topic, context), before.get(topic)
-            if known is None or not set(now.members) <= set(known.members):
+            if known is None or not (set(now.members) <= set(known.members) and now.own <= known.own):
                 self.catching_up.update(keys)
 
     def alert_topic(self, topic: str) -> AlertTopic:
@@ -209,7 +212,8 @@ class Lane:
                 tx.postponed.append((member, key, seq))
             else:
                 payable.append(at)
-        self._write(tx, context, entry, given, payable)
+        if payable:
+            self._write(tx, context, entry, given, payable)
 
     def _write(self, tx: Transaction, context: Context, entry: Entry, given: Given, payable: Iterable[int]) -> None:
         """Copies of `entry` for the members of `given` at the places `payable` who may still see it."""

@@ -72,6 +72,7 @@ class MemoryExchange:
         self.bus = MemoryBus(authorizer=self._authorize, now=now_ms)
         self.acls: set[AclRow] = set()
         self.subscriptions: dict[str, Subscription] = {}
+        self._asked: dict[str, Subscription] = {}
         self.directory = Directory(coalition, 0, now_ms(), now_ms() + YEAR_MS, {}, {})
         self._home = home
         self._now_ms = now_ms
@@ -248,10 +249,13 @@ class MemoryExchange:
 
     def _context(self) -> Context:
         topics = set(self.bus.topics())
+        if self._asked != self.subscriptions:
+            # a lane takes a change by the mapping's identity
+            self._asked = dict(self.subscriptions)
         return Context(
             sight=self._current_sight(),
             directory=self.directory,
-            subscriptions=self.subscriptions,
+            subscriptions=self._asked,
             unavailable=frozenset(m for m in self.directory.members if inbox_topic(m) not in topics),
             now_ms=self._now_ms(),
             worker="memory",

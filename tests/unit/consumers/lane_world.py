@@ -1,0 +1,404 @@
+"""A lane with everything around it in memory, and a model beside it that checks each transaction as it is committed.
+
+What is written survives a take-over, and nothing else does. The model knows no marks and no debts by sequence number:
+it knows which record was decided for whom, what lies in which inbox, and what every member may see and asks for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+from tests.unit.schemas.samples import NOW_MS
+from tocsin.consumers.acl import AclRow, AclSet
+from tocsin.consumers.decide import Subscription
+from tocsin.consumers.lane import RULE_HEADER, SOURCE_HEADER, Context, Copy, Lane, Source, Transaction
+from tocsin.consumers.ledger import Headers, Ledger
+from tocsin.consumers.sight import Sight, Snapshot
+from tocsin.schemas.catalog import schema
+from tocsin.schemas.codec import decode, encode
+from tocsin.schemas.directory import Directory, DirectoryMember
+from tocsin.schemas.errors import Reason, Rejection
+from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, inbox_topic
+from tocsin.schemas.verify import Verified
+
+LANE: Final = "de"
+GREEN, AMBER, MERCHANT = (
+    f"alerts.{LANE}.{name}" for name in ("site-taken-down.green", "site-taken-down.amber", "merchant-terminated.green")
+)
+TOPICS: Final = (GREEN, AMBER, MERCHANT)
+PUBLISHERS: Final = ("acquirer-de", "hotline-de")
+READERS: Final = ("bank-de", "bank-fr", "isp-de", "police-de")
+MEMBERS: Final = (*PUBLISHERS, *READERS)
+EVERYTHING: Final = {member: Subscription(member) for member in MEMBERS}
+LIFE_MS: Final = 1_000
+
+
+def rule_of(member: str, topic: str) -> AclRow:
+    """The grant of sight."""
+    return AclRow("TOPIC", topic, "LITERAL", f"User:{member}", DELIVERY_HOST, "READ", "ALLOW")
+
+
+def snapshot(grants: Iterable[tuple[str, str]], at_ms: int = NOW_MS) -> Snapshot:
+    """What DescribeAcls would answer."""
+    acls = AclSet(rule_of(member, topic) for member, topic in sorted(grants))
+    return Snapshot(acls, acls.digest(), 0.0, at_ms)
+
+
+def alert(
+    lineage: str,
+    revision: int = 1,
+    *,
+    publisher: str = PUBLISHERS[0],
+    status: str = "ACTIVE",
+    content: str = "",
+    expires_at: int = NOW_MS + LIFE_MS,
+) -> Verified:
+    """An alert that has passed verification."""
+    value = f"{publisher}/{lineage}/{revision}/{status}/{content}".encode()
+    header = {
+        "alert_id": f"{lineage}-{revision}",
+        "lineage_id": lineage,
+        "revision": revision,
+        "publisher": publisher,
+        "status": status,
+        "expires_at": expires_at,
+        "test": False,
+    }
+    sha256 = hashlib.sha256(value).digest()
+    headers = (("dsse-sig", b"signature"),)
+    kind = schema("site-taken-down")
+    return Verified(kind, {"header": header}, header, value, sha256, headers, f"{publisher}.key", publisher)
+
+
+class Written(NamedTuple):
+    """A record of an alert topic."""
+
+    source: Source
+    outcome: Verified | Rejection
+    sha256: bytes
+
+
+@dataclass
+class _Lineage:
+    """What the model knows of one lineage: its newest accepted revision."""
+
+    revision: int
+    sha256: bytes
+    alert: Verified
+    source: Source
+
+
+@dataclass
+class Model:
+    """What must be so, worked out the slow way."""
+
+    decided: list[str] = field(default_factory=list[str])
+    owed: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    delivered: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    withheld: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    lineages: dict[str, _Lineage] = field(default_factory=dict[str, _Lineage])
+    newest: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    seq: int = 0
+
+
+class LaneWorld:
+    """`grants` are the live ACLs, `denied` the inboxes that refuse, `gone` those whose topic does not exist."""
+
+    def __init__(
+        self,
+        grants: Iterable[tuple[str, str]] = (),
+        *,
+        copies_max: int = 20_000,
+        asking: Mapping[str, Subscription] = {},
+    ) -> None:
+        self.grants = set(grants)
+        self.denied: set[str] = set()
+        self.gone: set[str] = set()
+        self.subscriptions: Mapping[str, Subscription] = {**EVERYTHING, **asking}
+        self.now_ms = NOW_MS
+        self.copies_max = copies_max
+        self.topics: dict[str, list[Written]] = {topic: [] for topic in TOPICS}
+        self.ledger: list[tuple[bytes, bytes | None]] = []
+        self.audit: list[Mapping[str, Any]] = []
+        self.inboxes: dict[str, list[Copy]] = {member: [] for member in MEMBERS}
+        self.model = Model()
+        self.pending: deque[Written] = deque()
+        self._refusing: set[str] = set()
+        self._seen: dict[str, int] = dict.fromkeys(TOPICS, 0)
+        members = {member: DirectoryMember(member, "bank", LANE, "ACTIVE") for member in MEMBERS}
+        self.directory = Directory("test", 1, NOW_MS, NOW_MS + 10**9, members, {})
+        first = snapshot(self.grants)
+        self._looks = [set(self.grants), set(self.grants)]
+        self.sight = Sight(first, first)
+        self.lane = Lane(LANE, Ledger(), copies_max=copies_max)
+
+    # -- what members and operators do -------------------------------------------------------------------------------
+
+    def publish(self, topic: str, outcome: Verified | Rejection) -> str:
+        """Append a record. Returns its place."""
+        records = self.topics[topic]
+        sha256 = outcome.sha256 if isinstance(outcome, Verified) else hashlib.sha256(str(outcome).encode()).digest()
+        written = Written(Source(topic, f"id-of-{topic}", 0, len(records)), outcome, sha256)
+        records.append(written)
+        return str(written.source)
+
+    def look(self) -> None:
+        """Read the ACLs once more."""
+        self._looks = [self._looks[1], set(self.grants)]
+        self.sight = self.sight.then(snapshot(self.grants, self.now_ms))
+
+    def settle(self) -> None:
+        """Read the ACLs until two readings agree."""
+        self.look()
+        self.look()
+
+    def standing(self, member: str, status: str) -> None:
+        """Publish a directory in which `member` has `status`."""
+        members = {**self.directory.members, member: replace(self.directory.members[member], status=status)}
+        self.directory = replace(self.directory, version=self.directory.version + 1, members=members)
+
+    def ask(self, subscription: Subscription) -> None:
+        """Change a member's subscription."""
+        self.subscriptions = {**self.subscriptions, subscription.member: subscription}
+
+    # -- what the lane's process does --------------------------------------------------------------------------------
+
+    def context(self) -> Context:
+        """What a transaction begins with."""
+        return Context(
+            sight=self.sight,
+            directory=self.directory,
+            subscriptions=self.subscriptions,
+            unavailable=frozenset(self.gone),
+            now_ms=self.now_ms,
+            worker="w",
+            notary=_notary,
+        )
+
+    def read(self, topics: Collection[str] = TOPICS, most: int = 1_000) -> None:
+        """Fetch what is new."""
+        for topic in topics:
+            new = self.topics[topic][self._seen[topic] : self._seen[topic] + most]
+            self._seen[topic] += len(new)
+            self.pending.extend(new)
+
+    def make(self, decide_max: int = 1_000, lineages_max: int = 1_000) -> tuple[Context, Transaction]:
+        """The next transaction, made as the worker makes it."""
+        context = self.context()
+        tx = self.lane.begin(context)
+        while self.pending and decide_max and not self.lane.must_wait(tx, self.pending[0].outcome):
+            one = self.pending.popleft()
+            self.lane.decide(tx, context, one.source, one.outcome, one.sha256)
+            decide_max -= 1
+        self.lane.catch_up(tx, context, lineages_max)
+        return context, tx
+
+    def step(self, decide_max: int = 1_000, lineages_max: int = 1_000) -> bool:
+        """Make a transaction and write it. Returns whether it was not aborted."""
+        return self._write(*self.make(decide_max, lineages_max))
+
+    def pay_refusing(self) -> None:
+        """Try every member that is behind, in a transaction of its own."""
+        for member in list(self.lane.behind):
+            context = self.context()
+            if member in context.unavailable:
+                continue
+            tx = self.lane.begin_behind(context, member)
+            assert {copy.member for copy in tx.copies} <= {member}
+            if not self._write(context, tx):
+                return
+            self._refusing.discard(member)
+
+    def _write(self, context: Context, tx: Transaction) -> bool:
+        refused = {copy.member for copy in tx.copies} & self.denied
+        assert not {copy.member for copy in tx.copies} & self.gone, "a copy for an inbox that is known to be gone"
+        if refused:
+            self._refusing |= refused
+            self.take_over()
+            return False
+        self.append(context, tx)
+        self.lane.commit(tx)
+        return True
+
+    def append(self, context: Context, tx: Transaction) -> None:
+        """Commit to the topics; the lane does not hear of it yet."""
+        assert not (tx.empty and tx.copies)
+        decisions = [decode(decision)[1] for decision in tx.decisions]
+        for copy in tx.copies:
+            self._check_copy(copy)
+            self.inboxes[copy.member].append(copy)
+        for decision in decisions:
+            self._check_decision(decision, context)
+        self.audit += decisions
+        self.ledger += tx.ledger_records()
+
+    def take_over(self, compacted: int = 0) -> None:
+        """Another process goes on, from a ledger whose first `compacted` records have been compacted."""
+        head = {key: place for place, (key, _) in enumerate(self.ledger[:compacted])}
+        kept = sorted(head.values())
+        ledger = Ledger()
+        for key, value in [self.ledger[place] for place in kept] + self.ledger[compacted:]:
+            ledger.apply(key, value)
+        self.lane = Lane(LANE, ledger, copies_max=self.copies_max)
+        self.lane.set_behind(self._refusing)
+        self.pending.clear()
+        for topic in TOPICS:
+            position = ledger.positions.get(topic)
+            self._seen[topic] = position.next_offset if position else 0
+
+    def check_take_over(self) -> None:
+        """Whoever would take over now would know all that the owner knows, and owe the same."""
+        owner, pending, seen = self.lane, list(self.pending), dict(self._seen)
+        self.take_over()
+        heir, self.lane, self._seen = self.lane, owner, seen
+        self.pending.extend(pending)
+        assert heir.ledger.entries == owner.ledger.entries
+        assert heir.ledger.positions == owner.ledger.positions
+        assert heir.ledger.mark.paid == owner.ledger.mark.paid
+        assert heir.due == owner.due
+
+    def rest(self) -> None:
+        """Everything works again: go on until nothing is left to do."""
+        self.denied.clear()
+        self.gone.clear()
+        self.settle()
+        for _ in range(400):
+            self.read()
+            self.step()
+            self.pay_refusing()
+            if not (self.pending or self.lane.behind or self.lane.has_work(self.context())):
+                return
+        raise AssertionError("the lane does not come to rest")
+
+    # -- the model ---------------------------------------------------------------------------------------------------
+
+    def sees(self, member: str, topic: str) -> bool:
+        """Whether both readings of the ACLs, and the directory, let it have the alerts of `topic`."""
+        return all((member, topic) in look for look in self._looks) and self.directory.is_active(member)
+
+    def asks(self, member: str, publisher: str, topic: str) -> bool:
+        """Whether it wants an alert of `publisher` in `topic`."""
+        wish, place = self.subscriptions[member], AlertTopic.parse(topic)
+        wanted = wish.everything or (
+            (not wish.types or place.type.value in wish.types)
+            and (not wish.jurisdictions or place.jurisdiction in wish.jurisdictions)
+            and (not wish.tlps or place.tlp.value in wish.tlps)
+        )
+        return wanted and (member != publisher or wish.own) and self.directory.is_active(member)
+
+    def audience(self, publisher: str, topic: str) -> tuple[set[str], set[str]]:
+        """Who is given, and who is refused, an alert of `publisher` in `topic`."""
+        asking = {member for member in MEMBERS if self.asks(member, publisher, topic)}
+        given = {member for member in asking if self.sees(member, topic)}
+        return given, {member for member in asking - given if not self.subscriptions[member].everything}
+
+    def _check_copy(self, copy: Copy) -> None:
+        """It was decided before, under this rule; the member may see it now; it is new, and newer."""
+        headers = dict(copy.headers)
+        source = headers[SOURCE_HEADER].decode()
+        assert copy.topic == inbox_topic(copy.member)
+        rule = self.model.owed.pop((copy.member, source))
+        self.model.delivered[copy.member, source] = self.model.delivered.get((copy.member, source), 0) + 1
+        topic, _, offset = source.split("/")
+        written = self.topics[topic][int(offset)].outcome
+        if isinstance(written, Rejection) or rule == "":
+            assert copy.key == f"notice/{topic}/{offset}".encode()
+            assert decode(copy.value)[1]["member"] == copy.member
+            return
+        assert (copy.value, headers[RULE_HEADER].decode()) == (written.value, rule)
+        assert self.sees(copy.member, topic), f"{copy.member} may not see {topic}"
+        key = f"{written.header['publisher']}/{written.header['lineage_id']}"
+        assert copy.key == key.encode()
+        assert self.model.newest.get((copy.member, key), 0) < written.header["revision"], "out of order"
+        self.model.newest[copy.member, key] = written.header["revision"]
+
+    def _check_decision(self, decision: Mapping[str, Any], context: Context) -> None:
+        source = f"{decision['topic']}/{decision['partition']}/{decision['offset']}"
+        assert decision["acl_digest"] == context.sight.latest.digest
+        assert decision["directory_version"] == context.directory.version
+        if decision["kind"] == "ALERT":
+            self._check_verdict(decision, source)
+        elif decision["kind"] == "GAINED":
+            self._check_gained(decision, source)
+        else:
+            for one in decision["refused"]:
+                del self.model.owed[one["member"], source]
+                self.model.withheld.append((one["member"], source, one["reason"]))
+
+    def _check_verdict(self, decision: Mapping[str, Any], source: str) -> None:
+        """Every record is decided once, each topic in its order."""
+        model, written = self.model, self.topics[decision["topic"]][decision["offset"]]
+        before = sum(place.startswith(f"{decision['topic']}/") for place in model.decided)
+        assert decision["offset"] == before, "skipped or decided twice"
+        model.decided.append(source)
+        outcome, reason = self._verdict(written)
+        assert (decision["outcome"], decision["reason"]) == (outcome, reason)
+        assert decision["sha256"] == written.sha256
+        if outcome != "ACCEPTED":
+            signer = written.outcome.signer if isinstance(written.outcome, Rejection) else written.outcome.member
+            if signer and outcome == "REJECTED" and self.directory.is_active(signer):
+                model.owed[signer, source] = ""
+            return
+        assert isinstance(written.outcome, Verified)
+        publisher = written.outcome.header["publisher"]
+        given, refused = self.audience(publisher, decision["topic"])
+        assert {one["member"] for one in decision["given"]} == given
+        assert {one["member"] for one in decision["refused"]} == refused
+        assert all(one["reason"] == "no-sight" for one in decision["refused"])
+        model.lineages[f"{publisher}/{written.outcome.header['lineage_id']}"] = _Lineage(
+            written.outcome.header["revision"], written.sha256, written.outcome, written.source
+        )
+        self._owe(decision, source)
+
+    def _owe(self, decision: Mapping[str, Any], source: str) -> None:
+        for one in decision["given"]:
+            place = (one["member"], source)
+            assert place not in self.model.owed
+            assert place not in self.model.delivered
+            assert one["rule"] == rule_of(one["member"], decision["topic"]).text()
+            self.model.owed[place] = one["rule"]
+
+    def _check_gained(self, decision: Mapping[str, Any], source: str) -> None:
+        """Only of a lineage's newest revision, while it is live, and to whom may see it and asks for it."""
+        known = self.model.lineages[f"{decision['publisher']}/{decision['lineage_id']}"]
+        assert str(known.source) == source
+        assert known.alert.header["status"] != "RETRACTED"
+        assert known.alert.header["expires_at"] > self.now_ms
+        given = {one["member"] for one in decision["given"]}
+        assert given
+        assert given <= self.audience(decision["publisher"], decision["topic"])[0]
+        self._owe(decision, source)
+
+    def _verdict(self, written: Written) -> tuple[str, str | None]:
+        outcome = written.outcome
+        if isinstance(outcome, Rejection):
+            return "REJECTED", outcome.reason.value
+        known = self.model.lineages.get(f"{outcome.header['publisher']}/{outcome.header['lineage_id']}")
+        if known is None or outcome.header["revision"] > known.revision:
+            return "ACCEPTED", None
+        if outcome.header["revision"] < known.revision:
+            return "REJECTED", Reason.STALE.value
+        if written.sha256 == known.sha256:
+            return "DUPLICATE", Reason.REPLAYED.value
+        return "REJECTED", Reason.CONFLICT.value
+
+    def check_rest(self) -> None:
+        """Nothing is owed, all is decided, and every inbox has the live alerts that its member may see and wants."""
+        assert self.model.owed == {}
+        assert len(self.model.decided) == sum(len(records) for records in self.topics.values())
+        assert all(count == 1 for count in self.model.delivered.values())
+        for key, known in self.model.lineages.items():
+            header = known.alert.header
+            if header["status"] == "RETRACTED" or header["expires_at"] <= self.now_ms:
+                continue
+            given, _ = self.audience(header["publisher"], known.source.topic)
+            missing = {member for member in given if (member, str(known.source)) not in self.model.delivered}
+            assert not missing, f"{key} never came to {missing}"
+
+
+def _notary(record: Mapping[str, Any]) -> tuple[bytes, Headers]:
+    return encode(schema("notice"), {"notice_id": "n", **record}), (("dsse-sig", b"exchange"),)

@@ -1,0 +1,107 @@
+"""The decision: who is given an alert, who matched and is refused, and which revision counts."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from tests.unit.consumers.test_ledger import entry
+from tocsin.consumers.decide import Subscription, audience, check_lineage
+from tocsin.schemas.errors import Reason, Rejection
+from tocsin.schemas.names import AlertTopic
+
+TOPIC = AlertTopic.parse("alerts.de.site-taken-down.amber")
+TYPES, PLACES, LABELS = {"site-taken-down"}, {"de"}, {"AMBER"}
+
+
+def _wish(member: str, **asks: object) -> Subscription:
+    sets = {name: frozenset(value) for name, value in asks.items() if isinstance(value, set)}
+    return Subscription(member, everything=not sets, own=bool(asks.get("own")), **sets)
+
+
+@pytest.mark.parametrize(
+    ("types", "places", "labels"),
+    [*product((set(), TYPES, {"merchant-terminated"}), (set(), PLACES, {"fr"}), (set(), LABELS, {"GREEN"}))],
+)
+def test_an_explicit_wish_is_all_of_its_parts(types: set[str], places: set[str], labels: set[str]) -> None:
+    """An empty part is any; what is said must hold."""
+    one = Subscription(
+        "m", everything=False, types=frozenset(types), jurisdictions=frozenset(places), tlps=frozenset(labels)
+    )
+    expected = all(part <= here for part, here in ((types, TYPES), (places, PLACES), (labels, LABELS)))
+    assert one.wants(TOPIC) is expected
+    everything = Subscription("m", types=one.types, jurisdictions=one.jurisdictions, tlps=one.tlps)
+    assert everything.wants(TOPIC)
+
+
+# asks, may see -> given, refused
+VERDICTS = [
+    ({}, True, True, False),
+    ({}, False, False, False),
+    ({"types": TYPES}, True, True, False),
+    ({"types": TYPES}, False, False, True),
+    ({"types": {"merchant-terminated"}}, True, False, False),
+    ({"types": {"merchant-terminated"}}, False, False, False),
+]
+
+
+@pytest.mark.parametrize(("asks", "sees", "is_given", "is_refused"), VERDICTS)
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("publisher", ["other", "m"])
+def test_each_verdict(
+    asks: dict[str, set[str]],
+    sees: bool,  # noqa: FBT001  # a table's column
+    is_given: bool,  # noqa: FBT001  # a table's column
+    is_refused: bool,  # noqa: FBT001  # a table's column
+    own: bool,  # noqa: FBT001  # a table's column
+    publisher: str,
+) -> None:
+    """Not the publisher unless it asks; then subscribed; then sight. Only an explicit wish can be refused."""
+    who = audience(TOPIC, {"m": "rule"} if sees else {}, {"m": _wish("m", own=own, **asks)})
+    counts = own or publisher != "m"
+    assert who.for_publisher(publisher) == ((("m",), ("rule",)) if is_given and counts else ((), ()))
+    assert who.refused_for(publisher) == (("m",) if is_refused and counts else ())
+
+
+def test_who_asks_for_nothing_is_nobody() -> None:
+    """Sight without a subscription gives nothing, and is no refusal."""
+    who = audience(TOPIC, {"m": "rule"}, {})
+    assert (who.members, who.refused) == ((), ())
+
+
+def test_members_keep_their_rules_when_the_publisher_is_left_out() -> None:
+    """The two tuples stay parallel, wherever the publisher stood, and whoever was asked about before."""
+    readers = {member: f"rule of {member}" for member in "abc"}
+    who = audience(TOPIC, readers, {member: _wish(member, own=member == "b") for member in "cab"})
+    for publisher in ("a", "b", "c", "d", "a"):
+        members, rules = who.for_publisher(publisher)
+        assert members == tuple(member for member in "abc" if member != publisher or member == "b")
+        assert rules == tuple(f"rule of {member}" for member in members)
+
+
+def test_the_refused_are_named_in_order() -> None:
+    """So that the same decision has the same bytes."""
+    wishes = {member: _wish(member, types=TYPES) for member in "cab"}
+    assert audience(TOPIC, {"b": "rule"}, wishes).refused == ("a", "c")
+
+
+KNOWN = entry("p/1", revision=3, sha256=b"s" * 32)
+
+
+def test_a_first_and_a_newer_revision_count() -> None:
+    """Gaps are allowed."""
+    check_lineage(None, 1, b"")
+    check_lineage(KNOWN, 4, b"s" * 32)
+    check_lineage(KNOWN, 9, b"x")
+
+
+@pytest.mark.parametrize(
+    ("revision", "sha256", "reason"),
+    [(2, b"s" * 32, Reason.STALE), (3, b"s" * 32, Reason.REPLAYED), (3, b"x" * 32, Reason.CONFLICT)],
+)
+def test_a_revision_that_is_not_newer(revision: int, sha256: bytes, reason: Reason) -> None:
+    """Older, the same bytes again, or the same number with other content."""
+    with pytest.raises(Rejection, match=r"^[a-z]+: header\.revision: ") as refusal:
+        check_lineage(KNOWN, revision, sha256)
+    assert refusal.value.reason is reason

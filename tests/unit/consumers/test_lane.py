@@ -1,0 +1,300 @@
+"""The lane in single scenes: what the long random lives of the model meet now and then."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.unit.consumers.lane_world import (
+    AMBER,
+    GREEN,
+    LIFE_MS,
+    PUBLISHERS,
+    READERS,
+    LaneWorld,
+    alert,
+    rule_of,
+)
+from tests.unit.schemas.samples import NOW_MS
+from tocsin.consumers.decide import Subscription
+from tocsin.consumers.lane import RULE_HEADER, SOURCE_HEADER
+from tocsin.schemas.errors import Reason, Rejection
+
+ALL_GREEN = [(reader, GREEN) for reader in READERS]
+BANK, OTHER, ISP, POLICE = READERS
+PUBLISHER = PUBLISHERS[0]
+FOUL = Rejection(Reason.CONTENT, "header.note: a link", signer=PUBLISHER)
+
+
+def _values(world: LaneWorld, member: str) -> list[bytes]:
+    return [copy.value for copy in world.inboxes[member]]
+
+
+def _withheld(world: LaneWorld) -> list[tuple[str, str]]:
+    return [
+        (who["member"], who["reason"]) for one in world.audit if one["kind"] == "WITHHELD" for who in one["refused"]
+    ]
+
+
+def test_the_copies_of_a_decision_wait_for_the_next_transaction() -> None:
+    """The first holds the decision, its entry and position; the second the copies and the mark; the third nothing."""
+    world = LaneWorld(ALL_GREEN)
+    first = alert("one")
+    world.publish(GREEN, first)
+    world.read()
+    _, tx = world.make()
+    assert (len(tx.decisions), tx.copies) == (1, [])
+    assert [key for key, _ in tx.ledger_records()] == [
+        f"{PUBLISHER}/one".encode(),
+        f"position/id-of-{GREEN}/{GREEN}".encode(),
+    ]
+    world.lane.commit(tx)
+    _, tx = world.make()
+    assert {copy.member for copy in tx.copies} == set(READERS)
+    assert [key for key, _ in tx.ledger_records()] == [b"mark"]
+    copy = tx.copies[0]
+    assert (copy.topic, copy.key, copy.value) == (f"inbox.{copy.member}", f"{PUBLISHER}/one".encode(), first.value)
+    assert copy.headers == [
+        *first.headers,
+        (SOURCE_HEADER, f"{GREEN}/0/0".encode()),
+        (RULE_HEADER, rule_of(copy.member, GREEN).text().encode()),
+    ]
+    world.lane.commit(tx)
+    _, tx = world.make()
+    assert tx.empty
+    assert not tx.copies
+
+
+def test_an_abort_needs_no_undoing() -> None:
+    """A transaction that is thrown away leaves the lane as it was: the next one is the same."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.read()
+    world.step()
+    _, thrown_away = world.make()
+    _, again = world.make()
+    assert again == thrown_away
+    assert len(again.copies) == len(READERS)
+
+
+def test_a_notice_to_an_inbox_that_is_gone_follows_when_it_is_back() -> None:
+    """What is decided and not written is owed, notices too, and across a take-over."""
+    world = LaneWorld()
+    world.gone = {PUBLISHER}
+    world.publish(GREEN, FOUL)
+    world.read()
+    for _ in range(3):
+        world.step()
+        world.pay_refusing()
+    assert world.inboxes[PUBLISHER] == []
+    world.take_over()
+    world.rest()
+    assert [copy.key for copy in world.inboxes[PUBLISHER]] == [f"notice/{GREEN}/0".encode()]
+    assert not [key for key in world.lane.ledger.entries if key.startswith("notice/")]
+
+
+def test_nobody_is_told_of_a_record_whose_signer_is_unknown_or_suspended_or_repeats() -> None:
+    """A notice goes to an active member whose signature held, and not for a duplicate."""
+    world = LaneWorld()
+    world.standing(PUBLISHERS[1], "SUSPENDED")
+    first = alert("one")
+    for outcome in (
+        Rejection(Reason.UNKNOWN_KEY),
+        Rejection(Reason.CONTENT, signer=PUBLISHERS[1]),
+        first,
+        first,
+        alert("one", content="other"),
+    ):
+        world.publish(GREEN, outcome)
+    world.rest()
+    assert [(one["outcome"], one["reason"]) for one in world.audit] == [
+        ("REJECTED", "unknown-key"),
+        ("REJECTED", "content"),
+        ("ACCEPTED", None),
+        ("DUPLICATE", "replayed"),
+        ("REJECTED", "conflict"),
+    ]
+    assert [copy.key for copy in world.inboxes[PUBLISHER]] == [f"notice/{GREEN}/4".encode()]
+    assert world.inboxes[PUBLISHERS[1]] == []
+
+
+def test_who_asks_for_its_own_alerts_later_is_given_those_that_live() -> None:
+    """An inbox converges to what its member asks for, one's own included."""
+    world = LaneWorld([(PUBLISHER, GREEN)])
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    assert world.inboxes[PUBLISHER] == []
+    world.ask(Subscription(PUBLISHER, own=True))
+    world.rest()
+    assert len(world.inboxes[PUBLISHER]) == 1
+    assert [one["kind"] for one in world.audit] == ["ALERT", "GAINED"]
+
+
+@pytest.mark.parametrize("gained", ["sight", "subscription", "standing"])
+def test_what_is_gained_brings_the_live_alerts_once(gained: str) -> None:
+    """A grant, a subscription or a member is new: the missing alerts follow, but no retracted or expired one."""
+    nothing = Subscription(BANK, everything=False, jurisdictions=frozenset({"fr"}))
+    world = LaneWorld(ALL_GREEN[gained == "sight" :], asking={BANK: nothing} if gained == "subscription" else {})
+    if gained == "standing":
+        world.standing(BANK, "SUSPENDED")
+    world.publish(GREEN, alert("one"))
+    world.publish(GREEN, alert("expired", expires_at=NOW_MS + 1))
+    world.publish(GREEN, alert("retracted"))
+    world.publish(GREEN, alert("retracted", 2, status="RETRACTED"))
+    world.rest()
+    world.now_ms += 1
+    assert world.inboxes[BANK] == []
+    world.grants |= {(BANK, GREEN)}
+    world.settle()
+    world.ask(Subscription(BANK))
+    world.standing(BANK, "ACTIVE")
+    world.rest()
+    world.rest()
+    assert _values(world, BANK) == [alert("one").value]
+    assert [one["kind"] for one in world.audit].count("GAINED") == 1
+
+
+def test_sight_lost_between_decision_and_copy_is_on_record_and_may_come_back() -> None:
+    """WITHHELD instead of the copy; gained again, the copy follows by a new decision."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.read()
+    world.step()
+    world.grants -= {(BANK, GREEN)}
+    world.look()
+    world.step()
+    assert world.inboxes[BANK] == []
+    assert _withheld(world) == [(BANK, "sight-lost")]
+    assert {member for member in READERS if world.inboxes[member]} == {OTHER, ISP, POLICE}
+    world.take_over()
+    world.grants |= {(BANK, GREEN)}
+    world.look()
+    world.rest()
+    assert len(world.inboxes[BANK]) == 1
+    assert _withheld(world) == [(BANK, "sight-lost")]
+
+
+def test_an_inbox_that_refuses_delays_nobody_and_is_paid_in_order() -> None:
+    """The others have every alert while one refuses; its debts come in order, in transactions of its own."""
+    world = LaneWorld(ALL_GREEN, copies_max=4)
+    world.denied = {BANK}
+    sent = [alert(f"l{number}") for number in range(9)]
+    for one in sent:
+        world.publish(GREEN, one)
+    aborted = 0
+    for _ in range(30):
+        world.read()
+        aborted += not world.step()
+    assert aborted == 1
+    assert all(_values(world, member) == [one.value for one in sent] for member in (OTHER, ISP, POLICE))
+    assert world.inboxes[BANK] == []
+    world.denied.clear()
+    world.take_over()
+    for _ in range(3):
+        before = len(world.inboxes[BANK])
+        world.pay_refusing()
+        assert len(world.inboxes[BANK]) - before <= 4
+        world.take_over()
+    assert _values(world, BANK) == [one.value for one in sent]
+
+
+def test_a_debt_that_a_newer_revision_supersedes_is_withheld() -> None:
+    """The refusing member is owed the newest revision only; the older one's fate is on the record."""
+    world = LaneWorld(ALL_GREEN)
+    world.gone = {BANK}
+    world.publish(GREEN, alert("one"))
+    world.read()
+    world.step()
+    world.step()
+    world.publish(GREEN, alert("one", 2))
+    world.rest()
+    assert _values(world, BANK) == [alert("one", 2).value]
+    assert _values(world, OTHER) == [alert("one").value, alert("one", 2).value]
+    assert _withheld(world) == [(BANK, "superseded")]
+
+
+def test_a_second_revision_waits_until_the_first_is_paid() -> None:
+    """Else the ledger would no longer hold the first one's bytes; other lineages behind it wait too, in order."""
+    world = LaneWorld(ALL_GREEN)
+    for one in (alert("one"), alert("one", 2), alert("two")):
+        world.publish(GREEN, one)
+    world.read()
+    world.step()
+    assert len(world.audit) == 1
+    world.step()
+    assert len(world.audit) == 3
+    assert _values(world, BANK) == [alert("one").value]
+    world.rest()
+    assert _values(world, BANK) == [alert("one").value, alert("one", 2).value, alert("two").value]
+
+
+def test_a_transaction_is_bounded_by_its_copies() -> None:
+    """Neither what it owes nor what it pays goes far beyond the bound: by one alert's audience at most."""
+    world = LaneWorld(ALL_GREEN, copies_max=5)
+    for number in range(20):
+        world.publish(GREEN, alert(f"l{number}"))
+    world.read()
+    sizes: Counter[int] = Counter()
+    while world.pending or world.lane.has_work(world.context()):
+        context, tx = world.make()
+        assert tx.owed <= 5 + len(READERS) - 1
+        sizes[len(tx.copies)] += 1
+        world.append(context, tx)
+        world.lane.commit(tx)
+    assert max(sizes) == 8
+    assert sum(size * count for size, count in sizes.items()) == 20 * len(READERS)
+
+
+def test_an_alert_that_moves_to_another_label_is_caught_up_there() -> None:
+    """Its newest revision decides which topic's sight counts."""
+    world = LaneWorld([(BANK, GREEN), (OTHER, AMBER)])
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    world.publish(AMBER, alert("one", 2))
+    world.rest()
+    world.grants |= {(ISP, GREEN), (POLICE, AMBER)}
+    world.rest()
+    assert [_values(world, member) for member in READERS] == [
+        [alert("one").value],
+        [alert("one", 2).value],
+        [],
+        [alert("one", 2).value],
+    ]
+
+
+def test_a_retraction_that_comes_first_wins() -> None:
+    """The original that is read later is stale, and reaches nobody."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one", 2, status="RETRACTED"))
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    assert _values(world, BANK) == [alert("one", 2, status="RETRACTED").value]
+    assert [one["reason"] for one in world.audit] == [None, "stale"]
+
+
+def test_a_member_that_left_is_owed_nothing_more() -> None:
+    """Suspended between decision and copy: withheld, as if its ACLs were gone."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.read()
+    world.step()
+    world.standing(BANK, "WITHDRAWN")
+    world.rest()
+    assert world.inboxes[BANK] == []
+    assert _withheld(world) == [(BANK, "sight-lost")]
+
+
+def test_a_flicker_of_sight_costs_nothing() -> None:
+    """Lost and found again between two transactions: the copy is written, and nothing is caught up twice."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one", expires_at=NOW_MS + LIFE_MS))
+    world.read()
+    world.step()
+    world.grants -= {(BANK, GREEN)}
+    world.look()
+    world.grants |= {(BANK, GREEN)}
+    world.settle()
+    world.rest()
+    assert len(world.inboxes[BANK]) == 1
+    assert [one["kind"] for one in world.audit] == ["ALERT"]
