@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ Place = tuple[str | int, ...]
 _BOOL: Final = "tag:yaml.org,2002:bool"
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _DEPTH_MAX: Final = 16
+# a few lines of aliases can stand for any number of values
+_PLACES_MAX: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,16 @@ class YamlFile:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's booleans: `true` and `false` only."""
+    """YAML 1.2's booleans: `true` and `false` only. A value that cannot be is said with its line."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # PyYAML's signature
+        """As PyYAML does, which lets some errors through bare: a 30th of February, `!!bool x`."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as error:
+            raise yaml.MarkedYAMLError(
+                problem=f"no {node.tag.rpartition(':')[2]} can be written so", problem_mark=node.start_mark
+            ) from error
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -61,15 +73,20 @@ def read_yaml(path: Path) -> YamlFile:
         node = loader.get_single_node()
         if node is None:
             return YamlFile(path, None, {})
-        lines = dict(_lines(path, node, ()))
-        return YamlFile(path, loader.construct_document(node), lines)
+        places = list(islice(_lines(path, node, ()), _PLACES_MAX + 1))
+        if len(places) > _PLACES_MAX:
+            line = node.start_mark.line + 1
+            raise PolicyInvalid(f"{path}:{line}: more than {_PLACES_MAX} values; write out what the aliases repeat")
+        return YamlFile(path, loader.construct_document(node), dict(places))
     except OSError as error:
         raise PolicyInvalid(f"{path}: {error.strerror}; name a policy file, e.g. coalition.yaml") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PolicyInvalid(f"{path}:{line}: not YAML: {error.problem}; correct this line or the one above") from error
-    except (yaml.YAMLError, ValueError) as error:  # a character or a date that cannot be; UnicodeDecodeError is one
-        raise PolicyInvalid(f"{path}: not YAML: {error}; save it as UTF-8 and check dates") from error
+    except RecursionError as error:
+        raise PolicyInvalid(f"{path}:1: nested too deeply; a policy has a handful of levels") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:  # a character that cannot be
+        raise PolicyInvalid(f"{path}: not YAML: {error}; save it as UTF-8") from error
 
 
 def _lines(path: Path, node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
