@@ -43,7 +43,7 @@ def random_policy(seed: int) -> Policy:
         }
         for name in names
     }
-    known = sorted({one["jurisdiction"] for one in members.values()} | {"eea"})
+    known = sorted({str(one["jurisdiction"]) for one in members.values()} | {"eea"})
     agreements = []
     for number in range(rng.randint(0, 5)):
         to = {"roles": _some(rng, ROLES, 1), "jurisdictions": _some(rng, known, 1), "members": _some(rng, names, 1)}
