@@ -68,7 +68,10 @@ class LedgerReader:
             if stable == end:
                 return end
             time.sleep(0.05)
-        raise LaneFenced(f"{self._topic}: a transaction has been open for {STABLE_WAIT_MAX_S:.0f} s")
+        raise LaneFenced(
+            f"{self._topic}: a transaction has been open for {STABLE_WAIT_MAX_S:.0f} s, though both ids are fenced; "
+            f"if this comes again, Kafka has lost its end: kafka-transactions find-hanging shows it, and can abort it"
+        )
 
     def _offset(self, isolation: IsolationLevel) -> int:
         partition = TopicPartition(self._topic, 0)

@@ -41,6 +41,7 @@ class TransactionPair:
     def __init__(self, config: KafkaConfig, jurisdiction: str) -> None:
         self.doubtful = False
         self._failed: dict[str, KafkaError] = {}
+        self._fatal: KafkaError | None = None
         self._turn = 0
         self._producers = [
             Producer(
@@ -60,6 +61,8 @@ class TransactionPair:
                     "topic.metadata.propagation.max.ms": 2_000,
                     "delivery.report.only.error": True,
                     "on_delivery": self._note_failure,
+                    # without it a fatal error is raised from inside `flush`, in the middle of the other call-backs
+                    "error_cb": self._note_fatal,
                 }
             )
             for transactional_id in transactional_ids(jurisdiction)
@@ -68,6 +71,10 @@ class TransactionPair:
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed.setdefault(cast("str", message.topic()), error)
+
+    def _note_fatal(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error
 
     def fence(self) -> None:
         """Fence both ids, in order. Whatever another owner left open is aborted when this returns.
@@ -121,12 +128,11 @@ class TransactionPair:
         One inbox that was deleted keeps all the others' records waiting, and the client library would go on hoping.
         """
         deadline = time.monotonic() + FLUSH_MAX_S
-        try:
-            while producer.flush(FLUSH_SLICE_S) and not self._failed and time.monotonic() < deadline:
-                gone = {copy.topic for copy in copies if not takes(copy.topic)}
-                self._failed |= dict.fromkeys(gone, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
-        except KafkaException as failure:
-            raise LaneFenced(str(failure.args[0])) from failure
+        while producer.flush(FLUSH_SLICE_S) and not self._failed and time.monotonic() < deadline:
+            gone = {copy.topic for copy in copies if not takes(copy.topic)}
+            self._failed |= dict.fromkeys(gone, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        if self._fatal is not None:
+            raise LaneFenced(str(self._fatal))
         if self._failed:
             raise _MustAbort(next(iter(self._failed.values())))
 
@@ -152,8 +158,7 @@ class TransactionPair:
         """Drop both producers. An open transaction ends when its id is next fenced, or times out."""
         for producer in self._producers:
             producer.purge()
-            with suppress(KafkaException):  # of a producer that has failed for good
-                producer.flush(0)
+            producer.flush(0)
         self._producers.clear()
 
 
