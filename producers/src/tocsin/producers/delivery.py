@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,7 +106,9 @@ class Delivery:
         self._thread.join()
         self._writer.close()
         if self.failure is None:
-            self._settle()
+            # with no room to mark what has arrived, it is sent again some day
+            with suppress(SpoolFull):
+                self._settle()
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
@@ -136,14 +139,19 @@ class Delivery:
         if self._out >= OUT_MAX or now < max(self._pause_until, self._sent_at + PACE_S):
             return 0
         rows = self._spool.take(BATCH, but_topics=[t for t, hold in self._holds.items() if now < hold.until])
-        for row in rows:
-            self._send(row)
+        self._out += len(rows)
+        for number, row in enumerate(rows):
+            try:
+                self._send(row)
+            except SpoolFull:
+                for left in rows[number:]:  # nobody has them, so they wait again
+                    self._done(Settled(left, State.NEW))
+                raise
         if rows:
             self._sent_at = now
         return len(rows)
 
     def _send(self, row: Row) -> None:
-        self._out += 1
         if row.expires_at <= self._now():
             self._done(Settled(row, State.DEAD, EXPIRED))
             return

@@ -2,11 +2,11 @@
 
 TocsinProducerError
 ├── AlertRefused         the caller's: the alert breaks a rule; field and rule, nothing was stored
-├── PublisherClosed      the caller's: publish() after close()
+├── PublisherClosed      the caller's: used after close()
 ├── SpoolError           the spool cannot take the alert
 │   ├── SpoolFull        it, or the disk under it, is full; nothing was stored
 │   ├── SpoolDamaged     its file is not a sound spool; nothing was stored
-│   └── SpoolInUse       another process delivers from it
+│   └── SpoolInUse       another publisher, or another process, uses it
 └── ImportFailed         a file cannot be read as what it is said to be
 """
 
@@ -48,7 +48,7 @@ class SpoolDamaged(SpoolError):
 
 
 class SpoolInUse(SpoolError):
-    """Another process delivers from this spool."""
+    """Another publisher, or another process, uses this spool."""
 
 
 class ImportFailed(TocsinProducerError):

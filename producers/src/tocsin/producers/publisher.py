@@ -100,7 +100,9 @@ class Publisher:
             AlertRefused: it breaks a rule; the message names field and rule.
             SpoolError: it could not be stored (full, damaged); the caller still has it.
             BundleInvalid: the signing key cannot be read.
+            PublisherClosed: after `close`; so do all other methods.
         """
+        self._spool.check_process()
         if self._closed:
             raise PublisherClosed("publish() after close(); make a new Publisher")
         if self._delivery.failure is not None:
@@ -138,13 +140,13 @@ class Publisher:
             check_published(record["header"], self._now())
             check_content(alert.subject.value, record)
         except Rejection as refusal:
-            raise AlertRefused(refusal.detail) from refusal
+            raise AlertRefused(refusal.detail) from None
         try:
             value = encode(schema(alert.subject.value), record)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError):  # its text would show the content
             raise AlertRefused(
                 "alert: cannot be encoded: a number beyond 64 bits, or text that is not Unicode"
-            ) from error
+            ) from None
         if len(value) > VALUE_BYTES_MAX:
             raise AlertRefused(f"alert: {len(value)} bytes, {VALUE_BYTES_MAX} at most")
         return value
@@ -189,16 +191,21 @@ class Publisher:
         return self._spool.outcome(alert_id)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Wait for the broker up to `timeout_s`, then stop; what is left stays in the spool."""
-        if self._closed:
+        """Wait for the broker up to `timeout_s`, then stop; what is left stays in the spool.
+
+        In a fork of the publisher's process it does nothing: the publisher is still its parent's.
+        """
+        if self._closed or self._spool.is_copy:
             return
         self._closed = True
         try:
             if self._delivery.failure is None:
                 self._delivery.flush(timeout_s)
         finally:
-            self._delivery.stop()
-            self._spool.close()
+            try:
+                self._delivery.stop()
+            finally:
+                self._spool.close()
 
     def __enter__(self) -> Self:
         return self

@@ -16,17 +16,25 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tocsin.producers.errors import AlertRefused, SpoolDamaged, SpoolError, SpoolFull, SpoolInUse
+from tocsin.producers.errors import (
+    AlertRefused,
+    PublisherClosed,
+    SpoolDamaged,
+    SpoolError,
+    SpoolFull,
+    SpoolInUse,
+)
 from tocsin.producers.spool_rows import COLUMNS, Known, Outcome, Row, Settled, State, pack, unpack
 
 SIZE_BYTES_MAX: Final = 1 << 30
 # kept free on the disk, so that deliveries can still be marked when no more alerts are taken
 DISK_FREE_BYTES_MIN: Final = 8 << 20
+MODE: Final = 0o600
 BUSY_TIMEOUT_MS: Final = 5_000
 REMEMBERED_MS: Final = 400 * 86_400_000
 
@@ -94,12 +102,17 @@ class Spool:
         self._process = os.getpid()
         self._growth_bytes = 0
         self._durable = True
+        self._closed = False
         self._owner = self._own()
         try:
             with self._explained():
                 self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-                self._prepare()
-                self._size_bytes = self._measure()
+                try:
+                    self._prepare()
+                    self._size_bytes = self._measure()
+                except BaseException:
+                    self._db.close()
+                    raise
         except BaseException:
             self._owner.close()
             raise
@@ -110,8 +123,9 @@ class Spool:
         """The open lock file. The database's own file is made here too: nobody else may read it or its WAL."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            owner = self.path.with_name(f"{self.path.name}.lock").open("a")
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, MODE))
+            lock = self.path.with_name(f"{self.path.name}.lock")
+            owner = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT, MODE), "a")
         except OSError as error:
             raise SpoolError(f"{self.path}: {error.strerror}; choose another place for the spool") from error
         try:
@@ -125,21 +139,32 @@ class Spool:
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         if self._db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise self._damaged("")
+        is_new = self._check_version()
+        # not before it is known to be ours; a -wal and -shm that come later get the mode that it has
+        try:
+            for end in ("", "-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    self.path.with_name(self.path.name + end).chmod(MODE)
+        except OSError as error:
+            raise SpoolError(f"{self.path}: {error.strerror}; make its owner the one who publishes") from error
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._check_version()
+        if is_new:
+            self._db.executescript(_SCHEMA)
         self._db.execute("UPDATE alert SET state = 'NEW' WHERE state = 'SENT'")
         self._db.execute("DELETE FROM alert WHERE state = 'ACKED' AND changed_at < ?", (self._now() - REMEMBERED_MS,))
 
-    def _check_version(self) -> None:
+    def _check_version(self) -> bool:
+        """Whether it is empty; if not, it is a spool of this release. Changes nothing."""
         made_by = self._db.execute("PRAGMA application_id").fetchone()[0]
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            self._db.executescript(_SCHEMA)
-        elif made_by != _APPLICATION_ID:
+            return True
+        if made_by != _APPLICATION_ID:
             raise self._damaged(" (a database of something else)")
-        elif version != _VERSION:
+        if version != _VERSION:
             raise SpoolError(f"{self.path}: of another release (version {version}); deliver it with that release first")
+        return False
 
     def _measure(self) -> int:
         held = self._db.execute("SELECT total(length(value) + length(headers)) FROM alert WHERE value IS NOT NULL")
@@ -172,22 +197,31 @@ class Spool:
             ) from error
 
     @contextmanager
+    def _using(self) -> Generator[sqlite3.Connection]:
+        """The open database, for one thread at a time."""
+        # before the lock, which a thread may have held that the fork did not copy
+        self.check_process()
+        with self._lock:
+            if self._closed:
+                raise PublisherClosed(f"{self.path}: closed, nothing was stored; make a new Publisher")
+            with self._explained():
+                yield self._db
+
+    @contextmanager
     def _transaction(self, *, durable: bool) -> Generator[sqlite3.Connection]:
         """All or nothing, KeyboardInterrupt included. `durable`: on the disk when this ends."""
-        if os.getpid() != self._process:
-            raise SpoolInUse(f"{self.path}: opened before a fork; make the publisher in the process that uses it")
-        with self._lock, self._explained():
+        with self._using() as db:
             try:
                 if durable is not self._durable:
-                    self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                     self._durable = durable
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")
                 # for what was added or deleted; a failed transaction leaves it as it was
                 self._size_bytes += self._growth_bytes
             except BaseException:
-                self._db.rollback()
+                db.rollback()
                 raise
             finally:
                 self._growth_bytes = 0
@@ -297,8 +331,9 @@ class Spool:
         return {state: counted.get(state.value, 0) for state in State}
 
     def troubles(self, count: int) -> list[Outcome]:
-        """The first `count` alerts that are not on the broker for a known reason."""
-        return self._outcomes(f"{_OUTCOMES} WHERE reason IS NOT NULL ORDER BY row_id LIMIT ?", count)
+        """The first `count` alerts that are not on the broker for a known reason, those that wait before the DEAD."""
+        find = f"{_OUTCOMES} WHERE reason IS NOT NULL ORDER BY state = 'DEAD', row_id LIMIT ?"
+        return self._outcomes(find, count)
 
     def outcome(self, alert_id: str) -> Outcome | None:
         """What became of an alert; None for one that this spool never had, or has forgotten."""
@@ -309,14 +344,31 @@ class Spool:
         return [Outcome(alert_id, topic, State(state), reason) for alert_id, topic, state, reason in found]
 
     def _all(self, find: str, *values: str | int) -> list[Any]:
-        with self._lock, self._explained():
-            return self._db.execute(find, values).fetchall()
+        with self._using() as db:
+            return db.execute(find, values).fetchall()
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this process is a fork of the one that uses the spool."""
+        return os.getpid() != self._process
+
+    def check_process(self) -> None:
+        """Raises SpoolInUse in a fork of the process that opened it."""
+        if self.is_copy:
+            raise SpoolInUse(f"{self.path}: opened before a fork; make the publisher in the process that uses it")
 
     def close(self) -> None:
-        """Close the file and let go of it."""
+        """Close the file and let go of it; closing twice is once, and in a fork of its process it is nothing."""
+        if self.is_copy:
+            return
         with self._lock:
+            if self._closed:
+                return
+            self._closed = True
             self._db.close()
-        self._owner.close()
+            # expressly: a fork of this process has the same open file, and would keep the lock
+            fcntl.flock(self._owner, fcntl.LOCK_UN)
+            self._owner.close()
 
     def __enter__(self) -> Self:
         return self
