@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
-from tocsin.deploy.output import Output, OutputOption, console, show
+from tocsin.deploy.output import Output, OutputOption, show
 from tocsin.producers.errors import AlertRefused
 from tocsin.producers.imports import Accepted, Context, Profile, Refused, Row, read_rows
-from tocsin.producers.publisher import Publisher
+from tocsin.producers.publisher import Publisher, Status
+from tocsin.producers.spool_rows import State
 from tocsin.schemas.bundle import Bundle
+
+POLL_S: Final = 0.25
+
+# beside the rows, which programs may read
+_people = Console(stderr=True)
 
 AsOption = Annotated[
     Path,
@@ -39,20 +47,38 @@ def publish(
 ) -> None:
     """Publish FILES. Each row is reported accepted or refused; exit code 1 unless all are accepted and delivered."""
     opened = Bundle.load(bundle)
+    sources = [(file, Profile.load(profile or file.with_suffix(".toml"))) for file in files]
     rows: list[dict[str, Any]] = []
     with Publisher(opened, spool=spool) as publisher:
-        for file in files:
-            loaded = Profile.load(profile or file.with_suffix(".toml"))
-            rows += [_publish_row(publisher, file, row) for row in _rows(file, loaded, opened)]
-        show(rows, output, title="published")
+        try:
+            for file, loaded in sources:
+                for row in _rows(file, loaded, opened):
+                    rows.append(_publish_row(publisher, file, row))  # noqa: PERF401  # kept when a later row raises
+        finally:
+            show(rows, output, title="published")
         waiting = _deliver(publisher, timeout)
-        troubles = [(one.alert_id, one.state, one.reason) for one in publisher.status().troubles]
-    for alert_id, state, reason in troubles:
-        console.print(f"{alert_id}: {state}: {reason}")
-    if waiting:
-        console.print(f"{waiting} alerts wait in the spool and follow the next time that you publish with this bundle")
-    if waiting or troubles or any(row["state"] == "refused" for row in rows):
+        ours = [publisher.outcome(row["alert"]) for row in rows if row["alert"]]
+        status = publisher.status()
+        publisher.close(0)  # what there was to wait for has been waited for
+    _explain(status, waiting)
+    dead = any(one is not None and one.state is State.DEAD for one in ours)
+    if waiting or dead or any(row["state"] == "refused" for row in rows):
         raise typer.Exit(1)
+
+
+def _explain(status: Status, waiting: int) -> None:
+    """Tell people what is not on the broker, and why."""
+    for one in status.troubles:
+        _say(f"{one.alert_id}: {one.state}: {one.reason}")
+    if waiting:
+        if status.connection:
+            _say(f"the broker cannot be reached: {status.connection}")
+        _say(f"{waiting} alerts wait in the spool and follow the next time that you publish with this bundle")
+
+
+def _say(line: str) -> None:
+    # what a broker says is never read as markup
+    _people.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _rows(file: Path, profile: Profile, bundle: Bundle) -> Iterator[Row]:
@@ -81,10 +107,13 @@ def _left_out(row: Accepted) -> str | None:
 def _deliver(publisher: Publisher, timeout_s: float) -> int:
     """Wait for the broker, showing progress. Returns how many alerts are still in the spool."""
     total = publisher.waiting()
-    with Progress(console=console, transient=True) as progress:
+    deadline = time.monotonic() + timeout_s
+    with Progress(console=_people, transient=True, disable=not _people.is_terminal) as progress:
         task = progress.add_task("delivering", total=total)
-        waited = 0.0
-        while (waiting := publisher.flush(0.25)) and waited < timeout_s:
-            waited += 0.25
+        while True:
+            began = time.monotonic()
+            waiting = publisher.flush(max(0.0, min(POLL_S, deadline - began)))
             progress.update(task, completed=total - waiting)
-    return waiting
+            # it returns early when all that is left is refused
+            if not waiting or time.monotonic() < began + POLL_S:
+                return waiting
