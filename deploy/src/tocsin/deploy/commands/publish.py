@@ -51,29 +51,32 @@ def publish(
     rows: list[dict[str, Any]] = []
     with Publisher(opened, spool=spool) as publisher:
         try:
-            for file, loaded in sources:
-                for row in _rows(file, loaded, opened):
-                    rows.append(_publish_row(publisher, file, row))  # noqa: PERF401  # kept when a later row raises
+            try:
+                for file, loaded in sources:
+                    for row in _rows(file, loaded, opened):
+                        rows.append(_publish_row(publisher, file, row))  # noqa: PERF401  # kept when a later row raises
+            finally:
+                show(rows, output, title="published")
+            _deliver(publisher, timeout)
         finally:
-            show(rows, output, title="published")
-        waiting = _deliver(publisher, timeout)
-        ours = [publisher.outcome(row["alert"]) for row in rows if row["alert"]]
-        status = publisher.status()
-        publisher.close(0)  # what there was to wait for has been waited for
-    _explain(status, waiting)
+            # after an error or Ctrl-C too
+            ours = [publisher.outcome(row["alert"]) for row in rows if row["alert"]]
+            status = publisher.status()
+            publisher.close(0)  # what there was to wait for has been waited for
+            _explain(status)
     dead = any(one is not None and one.state is State.DEAD for one in ours)
-    if waiting or dead or any(row["state"] == "refused" for row in rows):
+    if status.waiting or dead or any(row["state"] == "refused" for row in rows):
         raise typer.Exit(1)
 
 
-def _explain(status: Status, waiting: int) -> None:
+def _explain(status: Status) -> None:
     """Tell people what is not on the broker, and why."""
     for one in status.troubles:
         _say(f"{one.alert_id}: {one.state}: {one.reason}")
-    if waiting:
+    if status.waiting:
         if status.connection:
             _say(f"the broker cannot be reached: {status.connection}")
-        _say(f"{waiting} alerts wait in the spool and follow the next time that you publish with this bundle")
+        _say(f"{status.waiting} alerts wait in the spool and follow the next time that you publish with this bundle")
 
 
 def _say(line: str) -> None:
@@ -104,8 +107,8 @@ def _left_out(row: Accepted) -> str | None:
     return "left out: " + ", ".join(row.left_out) if row.left_out else None
 
 
-def _deliver(publisher: Publisher, timeout_s: float) -> int:
-    """Wait for the broker, showing progress. Returns how many alerts are still in the spool."""
+def _deliver(publisher: Publisher, timeout_s: float) -> None:
+    """Wait for the broker, showing progress."""
     total = publisher.waiting()
     deadline = time.monotonic() + timeout_s
     with Progress(console=_people, transient=True, disable=not _people.is_terminal) as progress:
@@ -116,4 +119,4 @@ def _deliver(publisher: Publisher, timeout_s: float) -> int:
             progress.update(task, completed=total - waiting)
             # it returns early when all that is left is refused
             if not waiting or time.monotonic() < began + POLL_S:
-                return waiting
+                return
