@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def test_a_broker_that_is_away_delays_no_caller_and_loses_nothing(own: World, tm
 
 
 @contextmanager
-def _without_right(world: World) -> Iterator[None]:
+def _without_right(world: World) -> Generator[None]:
     """hotline-se may not write its alerts."""
     admin = world.admin()
     rights = [row for row in read_acls(admin) if (row.principal, row.operation) == ("User:hotline-se", "WRITE")]
@@ -215,13 +216,17 @@ def test_ctrl_c_says_what_waits(own: World, tmp_path: Path) -> None:
     assert row["alert"] in _ids(own, "alerts.se.site-taken-down.green")
 
 
+def _holds(world: World, count: int) -> bool:
+    return len(world.read([SHARED_TOPIC])) >= count
+
+
 def test_kill_9_of_a_publisher_loses_nothing_and_no_inbox_has_it_twice(world: World) -> None:
     """Killed three times while it delivers, then left alone; a topic may hold the same bytes twice."""
     count, before = 60, len(world.read([SHARED_TOPIC]))
     command = [sys.executable, "-m", "tests.faults.publish", str(world.home), "hotline-de", str(count)]
     for more in (10, 20, 30):
         with subprocess.Popen(command, cwd=ROOT) as process:
-            wait_until(lambda least=before + more: len(world.read([SHARED_TOPIC])) >= least, 30, f"{more} written")
+            wait_until(partial(_holds, world, before + more), 30, f"{more} written")
             assert process.poll() is None, "it ended before it was killed"
             process.kill()
     subprocess.run(command, cwd=ROOT, check=True, timeout=60)

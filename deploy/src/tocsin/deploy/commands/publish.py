@@ -42,7 +42,9 @@ def publish(
         typer.Option(help="What the files lack (docs/imports.md); FILE with the ending .toml if not given."),
     ] = None,
     spool: Annotated[Path | None, typer.Option(help="Where accepted alerts wait; in the bundle if not given.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the broker; the rest stays in the spool.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for the broker; the rest waits in the spool.")
+    ] = 60.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Publish FILES. Each row is reported accepted or refused; exit code 1 unless all are accepted and delivered."""
