@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 from collections.abc import Generator
@@ -14,6 +15,8 @@ from tests.world import World, takedown
 from tocsin.producers.publisher import Publisher
 
 TOPIC = "alerts.se.site-taken-down.green"
+# `make faults`, against the short form inside `make test`
+LONG = os.environ.get("TOCSIN_FAULTS") == "long"
 
 
 @contextmanager

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.faults.storm import Storm
-
-LONG = os.environ.get("TOCSIN_FAULTS") == "long"
+from tests.load import LONG
 
 
 @pytest.mark.timeout(1800 if LONG else 420)

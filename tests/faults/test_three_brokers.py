@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from functools import partial
@@ -13,13 +12,13 @@ import pytest
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from tests.load import TOPIC, assert_once, has_all, load
+from tests.load import LONG, TOPIC, assert_once, has_all, load
 from tests.world import World, small_policy, wait_until
 
 ANSWER_S = 20.0
 
 
-@pytest.mark.skipif(os.environ.get("TOCSIN_FAULTS") != "long", reason="three brokers take a minute: make faults")
+@pytest.mark.skipif(not LONG, reason="three brokers take a minute: make faults")
 def test_the_path_goes_on_when_one_of_three_brokers_is_killed(tmp_path: Path) -> None:
     """After kill -9 of the broker that leads the alert topic, under load, nothing is lost and nothing comes twice."""
     world = World(tmp_path / "home", small_policy(), brokers=3)
