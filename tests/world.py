@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import yaml
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from tocsin.deploy.cluster.local import LocalCluster
+from tocsin.deploy.cluster.local import LIGHT, LocalCluster
 from tocsin.deploy.policy.apply import apply_policy
 from tocsin.deploy.policy.document import Policy
 from tocsin.schemas.bundle import Bundle
@@ -31,10 +31,12 @@ READY_S = 40.0
 class World:
     """One cluster and one coalition in the folder `home`."""
 
-    def __init__(self, home: Path, policy: dict[str, Any], *, brokers: int = 1) -> None:
+    def __init__(
+        self, home: Path, policy: dict[str, Any], *, brokers: int = 1, java_options: Sequence[str] = LIGHT
+    ) -> None:
         self.home = home
         self.policy_file = home / "policy.yaml"
-        self.cluster = LocalCluster(home)
+        self.cluster = LocalCluster(home, java_options=java_options)
         self._brokers = brokers
         self._fanouts: list[subprocess.Popen[bytes]] = []
         home.mkdir(parents=True, exist_ok=True)

