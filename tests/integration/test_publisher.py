@@ -141,7 +141,7 @@ def test_a_broker_that_is_away_delays_no_caller_and_loses_nothing(own: World, tm
         [row] = _rows(done)
         assert (done.returncode, row["state"]) == (1, "accepted")
         assert "the broker cannot be reached: " in done.stderr
-        assert "1 alerts wait in the spool" in done.stderr
+        assert "alerts waiting in the spool: 1" in done.stderr
         alert = takedown(bundle, 1)
         publisher = Publisher(bundle, spool=tmp_path / "alerts.db")
         publisher.publish(alert)
@@ -182,7 +182,7 @@ def test_a_right_that_is_missing_is_named_and_once_given_delivers(own: World, tm
             [row] = _rows(done)
             assert (done.returncode, row["state"]) == (1, "accepted")
             assert f"{row['alert']}: NEW: {trouble}" in done.stderr
-            assert "1 alerts wait in the spool" in done.stderr
+            assert "alerts waiting in the spool: 1" in done.stderr
             publisher.publish(alert)
             assert publisher.flush(None) == 1
             assert publisher.status().held == {topic: trouble}
@@ -207,7 +207,7 @@ def test_ctrl_c_says_what_waits(own: World, tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             said = process.stderr.read()
             assert process.wait(30) == 130, said
-        assert "1 alerts wait in the spool" in said
+        assert "alerts waiting in the spool: 1" in said
         assert "Traceback" not in said
     finally:
         own.cluster.kill(node, signal.SIGCONT)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.unit.schemas.coalition import KEYS, PUBLISHER, ROOTS
 from tocsin.schemas.bundle import (
@@ -26,12 +27,14 @@ from tocsin.schemas.errors import BundleInvalid, DirectoryInvalid, UnsafePermiss
 from tocsin.schemas.tokens import TokenKey, write_token_keys
 
 WORD = 'pass"word\\ü'
+CA_PEM = trustme.CA().cert_pem.bytes()
 TOKEN_KEY = TokenKey("k2026", "private", bytes(32))
 SECRETS = (PASSWORD, SIGNING_KEY, TOKEN_KEYS)
 READ: dict[str, Callable[[Bundle], Any]] = {
     PASSWORD: Bundle.kafka_config,
     SIGNING_KEY: Bundle.signing_key,
     TOKEN_KEYS: Bundle.token_keys,
+    CA: Bundle.kafka_config,
 }
 
 
@@ -48,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
         roots=ROOTS.public_keys,
         roots_threshold=2,
     )
-    found = write_bundle(tmp_path / "bundle", config, password=WORD, ca_pem=b"ca")
+    found = write_bundle(tmp_path / "bundle", config, password=WORD, ca_pem=CA_PEM)
     KEYS[PUBLISHER].save(found.path / SIGNING_KEY)
     write_token_keys(found.path / TOKEN_KEYS, (TOKEN_KEY,))
     return found.path
@@ -76,7 +79,7 @@ def test_only_secrets_are_hidden_and_nobody_else_enters(folder: Path) -> None:
 def test_writing_again_leaves_the_keys_alone(folder: Path) -> None:
     """A refreshed connection is no new identity."""
     config = Bundle.load(folder).config
-    write_bundle(folder, config.model_copy(update={"bootstrap": "other:1"}), password="new", ca_pem=b"")  # noqa: S106
+    write_bundle(folder, config.model_copy(update={"bootstrap": "other:1"}), password="new", ca_pem=CA_PEM)  # noqa: S106
     bundle = Bundle.load(folder)
     assert (bundle.config.bootstrap, bundle.kafka_config()["sasl.password"]) == ("other:1", "new")
     assert bundle.signing_key().key_id == KEYS[PUBLISHER].key_id
@@ -95,8 +98,8 @@ def test_a_secret_that_others_can_reach_is_refused(folder: Path, name: str, mode
     READ[name](Bundle.load(folder))
 
 
-@pytest.mark.parametrize("name", SECRETS)
-def test_a_missing_secret_is_named(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("name", READ)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     """When it is used, not before."""
     (folder / name).unlink()
     bundle = Bundle.load(folder)
@@ -109,13 +112,15 @@ def test_a_missing_secret_is_named(folder: Path, name: str) -> None:
     [
         (PASSWORD, b" \n", "empty; copy the file again"),
         (PASSWORD, b"\xff\xfe", "not UTF-8; copy the file again"),
+        (CA, b"", "not a PEM certificate; copy the file again"),
+        (CA, b"-----BEGIN CERTIFICATE-----", "not a PEM certificate; copy the file again"),
         (SIGNING_KEY, b"", "not a PEM private key"),
         (TOKEN_KEYS, b"{", "not a list of"),
         (TOKEN_KEYS, b'[{"key_id": "k", "plane": "public", "secret": "00"}]', "not a list of"),
         (TOKEN_KEYS, b'[{"key_id": "k", "plane": "police", "secret": "hunter2"}]', "not a list of"),
     ],
 )
-def test_a_broken_secret_is_named_and_not_shown(folder: Path, name: str, content: bytes, message: str) -> None:
+def test_a_broken_file_is_named_and_not_shown(folder: Path, name: str, content: bytes, message: str) -> None:
     """The file and what is wrong; never what it holds."""
     (folder / name).write_bytes(content)
     with pytest.raises(BundleInvalid, match=f"{folder / name}: {message}") as refusal:

@@ -37,7 +37,7 @@ def show(rows: Sequence[Mapping[str, Any]], output: Output, *, title: str = "") 
         return
     table = Table(title=title or None, title_justify="left")
     for column in rows[0] if rows else ():
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     console.print(table if rows else f"{title}: nothing" if title else "nothing")

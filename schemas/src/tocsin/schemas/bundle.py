@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
+from cryptography.x509 import load_pem_x509_certificates
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tocsin.schemas.directory import Roots
@@ -94,11 +95,19 @@ class Bundle:
             "sasl.mechanism": "SCRAM-SHA-512",
             "sasl.username": self.config.login,
             "sasl.password": self._password(),
-            "ssl.ca.location": str(self.path / CA),
+            "ssl.ca.location": str(self._ca()),
             "client.id": self.config.login,
             # the client library's own warnings about retries go nowhere; what matters is raised or logged by us
             "log_level": 2,
         }
+
+    def _ca(self) -> Path:
+        path = self.path / CA
+        try:
+            load_pem_x509_certificates(read_file(path))
+        except ValueError:
+            raise BundleInvalid(f"{path}: not a PEM certificate; copy the file again") from None
+        return path
 
     def _password(self) -> str:
         path = self.path / PASSWORD

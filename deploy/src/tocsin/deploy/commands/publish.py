@@ -78,7 +78,7 @@ def _explain(status: Status) -> None:
     if status.waiting:
         if status.connection:
             _say(f"the broker cannot be reached: {status.connection}")
-        _say(f"{status.waiting} alerts wait in the spool and follow the next time that you publish with this bundle")
+        _say(f"alerts waiting in the spool: {status.waiting}; they go the next time that you publish with this bundle")
 
 
 def _say(line: str) -> None:
