@@ -54,8 +54,7 @@ class TransactionPair:
                     "socket.timeout.ms": 10_000,
                     "retry.backoff.ms": RETRY_BACKOFF_MS,
                     # a transaction is flushed as soon as it is whole: until then, wait for larger batches
-                    "compression.type": "zstd",
-                    "compression.level": 1,
+                    "compression.type": "lz4",
                     "linger.ms": 1_000,
                     "batch.num.messages": 10_000,
                     "queue.buffering.max.messages": _QUEUE_MAX,

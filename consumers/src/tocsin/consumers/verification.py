@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import cache
 
 from tocsin.consumers.alert_reader import Record
 from tocsin.consumers.directory_watch import DirectoryWatcher
@@ -15,6 +16,8 @@ from tocsin.schemas.names import AlertTopic
 from tocsin.schemas.verify import Signed, Verified, Verifier
 
 INLINE_MAX = 8
+
+_topic = cache(AlertTopic.parse)
 
 
 class Judged:
@@ -45,9 +48,9 @@ class Judged:
         if isinstance(self._signed, Rejection):
             return self._signed
         try:
-            topic, record = AlertTopic.parse(self.source.topic), self._record
+            record = self._record
             return self._verifier.check_record(
-                self._signed, topic, record.key, appended_ms=record.appended_ms, now_ms=now_ms
+                self._signed, _topic(self.source.topic), record.key, appended_ms=record.appended_ms, now_ms=now_ms
             )
         except Rejection as refusal:
             return refusal
