@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults lint types clean
+.PHONY: help setup demo test up down faults bench lint types clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ test: lint types  ## lint, types, unit and integration tests (real Kafka), short
 
 faults: setup  ## the long fault runs
 	TOCSIN_FAULTS=long pytest tests/faults
+
+bench: setup  ## copies a second, CPU and latency, beside two plain loops (ten minutes, on a quiet machine)
+	@python -m tests.bench
 
 clean: down  ## remove .venv and .tocsin
 	rm -rf .venv .tocsin

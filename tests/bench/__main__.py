@@ -91,7 +91,9 @@ def _ours(world: World, _alerts: int) -> subprocess.Popen[bytes]:
 def _loop(kind: str) -> Callable[[World, int], subprocess.Popen[bytes]]:
     def start(world: World, alerts: int) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", "tests.bench.loops", kind, str(world.home), str(alerts)]
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+        return subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2]
+        )
 
     return start
 

@@ -16,7 +16,8 @@ from tocsin.producers.publisher import Publisher
 from tocsin.schemas.names import inbox_topic
 
 RATE: Final = 100.0
-WARM_UP: Final = 100
+# ten seconds, in which connections are opened and the broker's JVM compiles
+WARM_UP: Final = 1_000
 WAIT_S: Final = 30.0
 
 
@@ -32,7 +33,7 @@ class Latency:
 
 
 def measure(world: World, seconds: float) -> Latency:
-    """Publish at `RATE` for `seconds`; the first alerts, which open connections, are not counted.
+    """Publish at `RATE` for `seconds`; the first `WARM_UP` alerts are not counted.
 
     Raises:
         AssertionError: a copy did not come.

@@ -1,0 +1,17 @@
+"""The bench itself works: a plain loop and the fan-out make every copy, on a backlog too small to say how fast."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.__main__ import run_way
+from tests.bench.backlog import AUDIENCE
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("way", ["loop that decodes and verifies", "tocsin fan-out"])
+def test_every_copy_is_made(way: str) -> None:
+    """Counted in the inboxes by a plain consumer, with the CPU time that it took."""
+    done = run_way(way, 100)
+    assert done.copies == 100 * AUDIENCE
+    assert done.cpu_s > 0
