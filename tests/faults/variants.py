@@ -35,7 +35,7 @@ class NoTransaction(TransactionPair):
         self,
         copies: Collection[Copy],
         records: Iterable[tuple[str, bytes | None, bytes | None]],
-        takes: Callable[[str], bool],  # noqa: ARG002
+        inboxes: Callable[[], Collection[str]],  # noqa: ARG002
     ) -> None:
         """Write record by record."""
         for copy in copies:
@@ -68,11 +68,11 @@ class NoFencingPair(TransactionPair):
         self,
         copies: Collection[Copy],
         records: Iterable[tuple[str, bytes | None, bytes | None]],
-        takes: Callable[[str], bool],
+        inboxes: Callable[[], Collection[str]],
     ) -> None:
         """Wait a moment between deciding and writing: where a stop hurts, however short the moment is for real."""
         time.sleep(1.0)
-        super().write(copies, records, takes)
+        super().write(copies, records, inboxes)
 
 
 class NoFencingWorker(LaneWorker):

@@ -227,7 +227,7 @@ class LaneWorker(threading.Thread):
                 pair.write(
                     tx.copies,
                     [*records, *((ledger, key, value) for key, value in tx.ledger_records())],
-                    lambda inbox: inbox in self._watch.topics.topics.inboxes,
+                    self._inboxes_now,
                 )
             except TransactionAborted as aborted:
                 self._suspect(tx, aborted)
@@ -236,8 +236,13 @@ class LaneWorker(threading.Thread):
         lane.commit(tx)
         self._metrics.committed(self.jurisdiction, tx)
 
+    def _inboxes_now(self) -> frozenset[str]:
+        self._watch.topics.hurry()
+        return self._watch.topics.topics.inboxes
+
     def _suspect(self, tx: Transaction, aborted: TransactionAborted) -> None:
         """Count the inboxes that refused as behind. When none is named twice running, each is paid apart once."""
+        self._watch.topics.hurry()
         everyone = {copy.member for copy in tx.copies}
         named = {copy.member for copy in tx.copies if copy.topic in aborted.failed}
         for member in named or (everyone if len(everyone) == 1 else ()):

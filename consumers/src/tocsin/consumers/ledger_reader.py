@@ -30,6 +30,7 @@ class LedgerReader:
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",  # compaction removes the first offsets, which is not a loss
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the end of the topic is told at once
             "check.crcs": True,
         }
         self._admin = AdminClient(dict(config))
@@ -53,7 +54,7 @@ class LedgerReader:
         return self.ledger
 
     def _take(self, consumer: Consumer) -> None:
-        for message in consumer.consume(5_000, 0.5):
+        for message in consumer.consume(5_000, 0.05):
             error = message.error()
             if error is None:
                 self.ledger.apply(cast("bytes", message.key()), message.value())

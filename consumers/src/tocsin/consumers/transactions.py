@@ -24,7 +24,6 @@ RETRY_BACKOFF_MS = 500
 COMMIT_CERTAIN_S = 0.35
 FLUSH_MAX_S = 25.0
 FLUSH_SLICE_S = 0.25
-ABORT_MAX_S = 1.0
 
 ProducerFactory = Callable[[Mapping[str, Any]], Producer]
 _QUEUE_MAX = 400_000
@@ -93,11 +92,11 @@ class TransactionPair:
         self,
         copies: Collection[Copy],
         records: Iterable[tuple[str, bytes | None, bytes | None]],
-        takes: Callable[[str], bool],
+        inboxes: Callable[[], Collection[str]],
     ) -> None:
         """Commit `copies` and `records` (topic, key, value) in one transaction.
 
-        `takes` says whether an inbox is known to take copies: it is asked when the answers are slow to come.
+        `inboxes` says which inboxes take copies, as far as known: it is asked when the answers are slow to come.
 
         Raises:
             TransactionAborted: nothing was written; `.failed` names the topics that refused, where known. The pair is
@@ -113,24 +112,23 @@ class TransactionPair:
                 _produce(producer, topic, key, value, None)
             for copy in copies:
                 _produce(producer, copy.topic, copy.key, copy.value, copy.headers)
-            self._flush(producer, copies, takes)
+            self._flush(producer, copies, inboxes)
             began = time.monotonic()
             self._attempt(producer.commit_transaction)
         except _MustAbort as refusal:
-            with suppress(KafkaException):  # only the quicker way: the next owner's fence aborts it too
-                producer.abort_transaction(ABORT_MAX_S)
             raise TransactionAborted(str(refusal.error), self._refusing()) from refusal
         if time.monotonic() - began > COMMIT_CERTAIN_S:
             self.doubtful = True
 
-    def _flush(self, producer: Producer, copies: Collection[Copy], takes: Callable[[str], bool]) -> None:
+    def _flush(self, producer: Producer, copies: Collection[Copy], inboxes: Callable[[], Collection[str]]) -> None:
         """Wait for all answers, or the first failure: the rest need not be waited for.
 
         One inbox that was deleted keeps all the others' records waiting, and the client library would go on hoping.
         """
         deadline = time.monotonic() + FLUSH_MAX_S
         while producer.flush(FLUSH_SLICE_S) and not self._failed and time.monotonic() < deadline:
-            gone = {copy.topic for copy in copies if not takes(copy.topic)}
+            known = inboxes()
+            gone = {copy.topic for copy in copies if copy.topic not in known}
             self._failed |= dict.fromkeys(gone, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
         if self._fatal is not None:
             raise LaneFenced(str(self._fatal))
@@ -159,7 +157,8 @@ class TransactionPair:
         """Drop both producers. An open transaction ends when its id is next fenced, or times out."""
         for producer in self._producers:
             producer.purge()
-            producer.flush(0)
+            with suppress(KafkaException):  # what was fatal is told here again
+                producer.flush(0)
         self._producers.clear()
 
 

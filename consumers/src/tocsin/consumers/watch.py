@@ -40,27 +40,34 @@ class Watcher(threading.Thread):
     def __init__(self, name: str, every_s: float) -> None:
         super().__init__(name=name, daemon=True)
         self._every_s = every_s
-        self._stop_asked = threading.Event()
+        self._stop_asked = False
+        self._wake = threading.Event()
         self._trouble = ""
 
     def run(self) -> None:
         """Look until stopped."""
-        while not self._stop_asked.is_set():
+        while not self._stop_asked:
             began = time.monotonic()
+            self._wake.clear()
             try:
                 self.look()
                 self._report("")
             except (TocsinConsumerError, KafkaException) as trouble:
                 self._report(str(trouble))
-            self._stop_asked.wait(max(0.0, self._every_s - (time.monotonic() - began)))
+            self._wake.wait(max(0.0, self._every_s - (time.monotonic() - began)))
 
     def look(self) -> None:
         """Take one look; the subclass swaps its value."""
         raise NotImplementedError
 
+    def hurry(self) -> None:
+        """Ask for the next look now."""
+        self._wake.set()
+
     def stop(self) -> None:
         """Ask the thread to end."""
-        self._stop_asked.set()
+        self._stop_asked = True
+        self._wake.set()
 
     def _report(self, trouble: str) -> None:
         if trouble != self._trouble:
