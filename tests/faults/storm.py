@@ -99,8 +99,7 @@ class Storm:
     def _kill_broker(self, _rng: random.Random) -> None:
         self.world.cluster.kill(1, signal.SIGKILL)
         wait_until(lambda: self.world.cluster.pid(1) is None, 10, "the broker to die")
-        self.world.cluster.start_broker(1)
-        self.world.cluster.wait_ready()
+        self.world.cluster.up(1)
 
     def _stop_fanout(self, rng: random.Random) -> None:
         process = rng.choice(self._fanouts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -141,6 +142,19 @@ def test_a_cluster_comes_back_with_its_data(cluster: LocalCluster) -> None:
     """`down` keeps everything, and what went wrong at a start leaves no trace."""
     cluster.down()
     cluster.up()
+    assert "kept" in AdminClient(cluster.admin_config()).list_topics(timeout=ANSWER_S).topics
+
+
+def test_a_killed_broker_is_fenced_before_it_starts_again(cluster: LocalCluster) -> None:
+    """It finds that its old session has ended: else Kafka may forget the end of a transaction that was committing."""
+    cluster.up()
+    log = cluster.folder / "broker-1" / "broker.log"
+    before = log.stat().st_size
+    cluster.kill(1, signal.SIGKILL)
+    wait_until(lambda: cluster.pid(1) is None, ANSWER_S, "the broker to die")
+    cluster.up()
+    said = log.read_text()[before:]
+    assert ("Fencing broker 1 " in said, "DUPLICATE_BROKER_REGISTRATION" in said) == (True, False)
     assert "kept" in AdminClient(cluster.admin_config()).list_topics(timeout=ANSWER_S).topics
 
 

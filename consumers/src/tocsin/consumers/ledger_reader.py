@@ -13,7 +13,7 @@ from tocsin.consumers.ledger import Ledger
 from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.names import ledger_topic
 
-STABLE_WAIT_MAX_S = 60.0
+STABLE_WAIT_MAX_S = 40.0
 
 
 class LedgerReader:
@@ -71,7 +71,7 @@ class LedgerReader:
             time.sleep(0.05)
         raise LaneFenced(
             f"{self._topic}: a transaction has been open for {STABLE_WAIT_MAX_S:.0f} s, though both ids are fenced; "
-            f"if this comes again, Kafka has lost its end: kafka-transactions find-hanging shows it, and can abort it"
+            f"if this comes again, Kafka has lost its end: see 'A transaction that hangs' in docs/ARCHITECTURE.md"
         )
 
     def _offset(self, isolation: IsolationLevel) -> int:
