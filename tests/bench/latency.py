@@ -16,8 +16,8 @@ from tocsin.producers.publisher import Publisher
 from tocsin.schemas.names import inbox_topic
 
 RATE: Final = 100.0
-# ten seconds, in which connections are opened and the broker's JVM compiles
-WARM_UP: Final = 1_000
+# half a minute, in which connections are opened and the broker's JVM compiles
+WARM_UP: Final = 3_000
 WAIT_S: Final = 30.0
 
 
