@@ -7,12 +7,15 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pytest
+import yaml
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from tests.load import assert_once, has_all, load, median_delay
-from tests.world import World, wait_until
+from tests.load import TOPIC, assert_once, has_all, load, median_delay
+from tests.world import World, takedown, wait_until
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.policy.acls import create_acls, delete_acls
+from tocsin.producers.publisher import Publisher
+from tocsin.schemas.errors import Reason
 
 MEMBER, OTHER = "reader-02", "reader-00"
 INBOX = f"inbox.{MEMBER}"
@@ -90,3 +93,41 @@ def test_no_copies_while_the_acls_cannot_be_read(world: World) -> None:
         wait_until(lambda: len(world.inbox(OTHER)) > held, 20, "deliveries")
     wait_until(lambda: has_all(world, OTHER, published), 30, "what was held back")
     assert_once(world.inbox(OTHER))
+
+
+def test_what_waited_is_decided_by_the_newest_directory(world: World) -> None:
+    """A member that is suspended while deliveries have stopped is not heard, though its alert came before."""
+    said = world.log().count("deliveries_stopped")
+    with _restored(world):
+        create_acls(world.admin(), [_DENY_READING_ACLS])
+        wait_until(lambda: world.log().count("deliveries_stopped") > said, 20, "the exchange says so")
+        bundle = world.member("hotline-se")
+        with Publisher(bundle) as publisher:
+            alert = takedown(bundle, 1)
+            publisher.publish(alert)
+            assert publisher.flush(30) == 0
+        read = world.log().count("directory_read")
+        with _suspended(world, "hotline-se"):
+            wait_until(lambda: world.log().count("directory_read") > read, 20, "the new directory is read")
+            delete_acls(world.admin(), [_DENY_READING_ACLS])
+            wait_until(lambda: _last_reason(world) == Reason.KEY_NOT_VALID.value, 20, "the decision")
+    assert not has_all(world, OTHER, [alert.header.lineage_id])
+
+
+@contextmanager
+def _suspended(world: World, member: str) -> Generator[None]:
+    before = world.policy_file.read_text()
+    policy = yaml.safe_load(before)
+    policy["members"][member]["status"] = "suspended"
+    world.policy_file.write_text(yaml.safe_dump(policy))
+    try:
+        world.apply()
+        yield
+    finally:
+        world.policy_file.write_text(before)
+        world.apply()
+
+
+def _last_reason(world: World) -> str | None:
+    reasons = [one["reason"] for one in world.decisions() if one["topic"] == TOPIC]
+    return reasons[-1] if reasons else None

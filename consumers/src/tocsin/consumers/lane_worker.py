@@ -168,6 +168,7 @@ class LaneWorker(threading.Thread):
             if context is None:
                 self._stop_asked.wait(0.1)
                 continue
+            self._verify_again(context, pool)
             tx = self._fill(lane, context)
             self._write(pair, lane, tx)
             reader.report(tx.positions)
@@ -181,6 +182,11 @@ class LaneWorker(threading.Thread):
         records: list[Record] = reader.read(RECORDS_MAX, IDLE_WAIT_S if wait else 0)
         if records:
             self._pending.extend(judge(records, self._watch.directory, pool))
+
+    def _verify_again(self, context: Context, pool: ThreadPoolExecutor) -> None:
+        """What waits is decided by the newest directory: a key may have been revoked while deliveries were stopped."""
+        if self._pending and self._pending[0].directory is not context.directory:
+            self._pending = deque(judge([one.record for one in self._pending], self._watch.directory, pool))
 
     def _context(self, topics: Topics) -> Context | None:
         """What the next transaction is decided on; None while any of it is missing or too old (fail closed)."""
@@ -214,7 +220,7 @@ class LaneWorker(threading.Thread):
         decided = 0
         while self._pending and not lane.must_wait(tx, self._pending[0].outcome(context)):
             judged = self._pending.popleft()
-            lane.decide(tx, context, judged.source, judged.outcome(context), judged.sha256)
+            lane.decide(tx, context, judged.record.source, judged.outcome(context), judged.sha256)
             decided += 1
         lane.catch_up(tx, context, CATCH_UP_BUSY if decided else CATCH_UP_IDLE)
         return tx

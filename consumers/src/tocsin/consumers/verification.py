@@ -10,7 +10,8 @@ from functools import cache
 from tocsin.consumers.alert_reader import Record
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import DirectoryUnreadable
-from tocsin.consumers.lane import Context, Source
+from tocsin.consumers.lane import Context
+from tocsin.schemas.directory import Directory
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic
 from tocsin.schemas.verify import Signed, Verified, Verifier
@@ -23,15 +24,19 @@ _topic = cache(AlertTopic.parse)
 class Judged:
     """One record whose signature has been checked; its outcome is worked out once, when it is decided."""
 
-    __slots__ = ("_outcome", "_record", "_signed", "_verifier", "sha256", "source")
+    __slots__ = ("_outcome", "_signed", "_verifier", "record", "sha256")
 
     def __init__(self, record: Record, signed: Signed | Rejection, verifier: Verifier) -> None:
-        self.source: Source = record.source
+        self.record = record
         self.sha256 = signed.sha256 if isinstance(signed, Signed) else hashlib.sha256(record.value or b"").digest()
-        self._record = record
         self._signed = signed
         self._verifier = verifier
         self._outcome: Verified | Rejection | None = None
+
+    @property
+    def directory(self) -> Directory:
+        """The directory by which it is verified."""
+        return self._verifier.directory
 
     @property
     def unknown_key(self) -> bool:
@@ -48,9 +53,9 @@ class Judged:
         if isinstance(self._signed, Rejection):
             return self._signed
         try:
-            record = self._record
+            record = self.record
             return self._verifier.check_record(
-                self._signed, _topic(self.source.topic), record.key, appended_ms=record.appended_ms, now_ms=now_ms
+                self._signed, _topic(record.source.topic), record.key, appended_ms=record.appended_ms, now_ms=now_ms
             )
         except Rejection as refusal:
             return refusal
