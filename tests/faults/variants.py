@@ -13,7 +13,7 @@ import yaml
 from confluent_kafka import Producer
 
 from tocsin.consumers.fanout import Fanout, FanoutSettings
-from tocsin.consumers.lane import Copy
+from tocsin.consumers.lane_transaction import Copy
 from tocsin.consumers.lane_worker import LaneWorker
 from tocsin.consumers.transactions import TransactionPair
 from tocsin.deploy.policy.compile import subscriptions

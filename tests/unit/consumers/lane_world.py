@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.consumers.decide import Subscription
-from tocsin.consumers.lane import RULE_HEADER, SOURCE_HEADER, Context, Copy, Lane, Source, Transaction
+from tocsin.consumers.lane import Lane
+from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
 from tocsin.consumers.ledger import Headers, Ledger
 from tocsin.consumers.sight import Sight, Snapshot
 from tocsin.schemas.catalog import schema
@@ -102,7 +103,10 @@ class Model:
     withheld: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     lineages: dict[str, _Lineage] = field(default_factory=dict[str, _Lineage])
     newest: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    seq: int = 0
+    holds: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    erasing: dict[tuple[str, str], list[str]] = field(default_factory=dict[tuple[str, str], list[str]])
+    told: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    expired: set[str] = field(default_factory=set[str])
 
 
 class LaneWorld:
@@ -195,6 +199,7 @@ class LaneWorld:
             self.lane.decide(tx, context, one.source, one.outcome, one.sha256)
             decide_max -= 1
         self.lane.catch_up(tx, context, lineages_max)
+        self.lane.expire(tx, context, lineages_max)
         return context, tx
 
     def step(self, decide_max: int = 1_000, lineages_max: int = 1_000) -> bool:
@@ -298,6 +303,9 @@ class LaneWorld:
 
     def _check_copy(self, copy: Copy) -> None:
         """It was decided before, under this rule; the member may see it now; it is new, and newer."""
+        if copy.value is None or copy.key.startswith(b"withdrawn/"):
+            self._check_erasure(copy)
+            return
         headers = dict(copy.headers)
         source = headers[SOURCE_HEADER].decode()
         assert copy.topic == inbox_topic(copy.member)
@@ -307,6 +315,7 @@ class LaneWorld:
         written = self.topics[topic][int(offset)].outcome
         if isinstance(written, Rejection) or rule == "":
             assert copy.key == f"notice/{topic}/{offset}".encode()
+            assert copy.value is not None
             assert decode(copy.value)[1]["member"] == copy.member
             return
         assert (copy.value, headers[RULE_HEADER].decode()) == (written.value, rule)
@@ -314,20 +323,65 @@ class LaneWorld:
         key = f"{written.header['publisher']}/{written.header['lineage_id']}"
         assert copy.key == key.encode()
         assert self.model.newest.get((copy.member, key), 0) < written.header["revision"], "out of order"
-        self.model.newest[copy.member, key] = written.header["revision"]
+        self.model.newest[copy.member, key] = self.model.holds[copy.member, key] = written.header["revision"]
+
+    def _check_erasure(self, copy: Copy) -> None:
+        """It was decided before; the copy goes first, then its member is told so, unless it only expired."""
+        key = copy.key.decode().removeprefix("withdrawn/")
+        step = self.model.erasing[copy.member, key].pop(0)
+        assert step == ("erase" if copy.value is None else "tell")
+        if copy.value is None:
+            assert copy.headers == []
+            self.model.holds.pop((copy.member, key), None)
+        else:
+            notice = decode(copy.value)[1]
+            publisher, _, lineage = key.partition("/")
+            assert (notice["kind"], notice["member"]) == ("WITHDRAWN", copy.member)
+            assert (notice["publisher"], notice["lineage_id"]) == (publisher, lineage)
+            assert not any(notice[name] for name in ("topic", "offset", "sha256", "reason", "detail"))
+            self.model.told.add((copy.member, key))
+        if not self.model.erasing[copy.member, key]:
+            del self.model.erasing[copy.member, key]
 
     def _check_decision(self, decision: Mapping[str, Any], context: Context) -> None:
         source = f"{decision['topic']}/{decision['partition']}/{decision['offset']}"
         assert decision["acl_digest"] == context.sight.latest.digest
         assert decision["directory_version"] == context.directory.version
+        for one in decision["refused"] if decision["kind"] == "WITHHELD" else ():
+            del self.model.owed[one["member"], source]
+            self.model.withheld.append((one["member"], source, one["reason"]))
         if decision["kind"] == "ALERT":
             self._check_verdict(decision, source)
         elif decision["kind"] == "GAINED":
             self._check_gained(decision, source)
+        elif decision["kind"] == "EXPIRED":
+            self._check_expired(decision, source)
         else:
-            for one in decision["refused"]:
-                del self.model.owed[one["member"], source]
-                self.model.withheld.append((one["member"], source, one["reason"]))
+            holding = {one["member"] for one in decision["refused"] if one["reason"] == "sight-lost"}
+            key = f"{decision['publisher']}/{decision['lineage_id']}"
+            assert set(decision["erased"]) == {member for member in holding if (member, key) in self.model.holds}
+            self._to_erase(decision, ["erase", "tell"])
+
+    def _to_erase(self, decision: Mapping[str, Any], steps: list[str]) -> None:
+        key = f"{decision['publisher']}/{decision['lineage_id']}"
+        self.model.erasing |= {(member, key): list(steps) for member in decision["erased"]}
+
+    def _check_expired(self, decision: Mapping[str, Any], source: str) -> None:
+        """Its time has come; the copies of all who hold it are erased, and nobody is owed it any more."""
+        key = f"{decision['publisher']}/{decision['lineage_id']}"
+        known = self.model.lineages[key]
+        assert str(known.source) == source
+        assert known.alert.header["expires_at"] <= self.now_ms
+        assert key not in self.model.expired
+        self.model.expired.add(key)
+        self._check_erased(decision, key, {member for member, of in self.model.holds if of == key}, ["erase"])
+
+    def _check_erased(self, decision: Mapping[str, Any], key: str, members: set[str], steps: list[str]) -> None:
+        """An erasure that was still owed is taken up in the newer one."""
+        assert set(decision["erased"]) == members
+        assert len(decision["erased"]) == len(members)
+        self.model.erasing = {place: left for place, left in self.model.erasing.items() if place[1] != key}
+        self._to_erase(decision, steps)
 
     def _check_verdict(self, decision: Mapping[str, Any], source: str) -> None:
         """Every record is decided once, each topic in its order."""
@@ -345,13 +399,20 @@ class LaneWorld:
             return
         assert isinstance(written.outcome, Verified)
         publisher = written.outcome.header["publisher"]
+        header = written.outcome.header
+        key = f"{publisher}/{header['lineage_id']}"
         given, refused = self.audience(publisher, decision["topic"])
+        holding = {member for member, of in model.holds if of == key}
+        given |= {member for member in holding if self.sees(member, decision["topic"])}
+        erased = holding - given
+        if header["status"] == "RETRACTED":
+            given, refused, erased = set(), set(), {member for member, of in model.newest if of == key}
+        self._check_erased(decision, key, erased, ["erase", "tell"])
+        model.expired.discard(key)
         assert {one["member"] for one in decision["given"]} == given
         assert {one["member"] for one in decision["refused"]} == refused
         assert all(one["reason"] == "no-sight" for one in decision["refused"])
-        model.lineages[f"{publisher}/{written.outcome.header['lineage_id']}"] = _Lineage(
-            written.outcome.header["revision"], written.sha256, written.outcome, written.source
-        )
+        model.lineages[key] = _Lineage(header["revision"], written.sha256, written.outcome, written.source)
         self._owe(decision, source)
 
     def _owe(self, decision: Mapping[str, Any], source: str) -> None:
@@ -371,6 +432,9 @@ class LaneWorld:
         given = {one["member"] for one in decision["given"]}
         assert given
         assert given <= self.audience(decision["publisher"], decision["topic"])[0]
+        key = f"{decision['publisher']}/{decision['lineage_id']}"
+        for member in given:
+            self.model.erasing.pop((member, key), None)
         self._owe(decision, source)
 
     def _verdict(self, written: Written) -> tuple[str, str | None]:
@@ -378,8 +442,11 @@ class LaneWorld:
         if isinstance(outcome, Rejection):
             return "REJECTED", outcome.reason.value
         known = self.model.lineages.get(f"{outcome.header['publisher']}/{outcome.header['lineage_id']}")
-        if known is None or outcome.header["revision"] > known.revision:
+        if known is None:
             return "ACCEPTED", None
+        if outcome.header["revision"] > known.revision:
+            is_final = known.alert.header["status"] == "RETRACTED"
+            return ("REJECTED", Reason.TRANSITION.value) if is_final else ("ACCEPTED", None)
         if outcome.header["revision"] < known.revision:
             return "REJECTED", Reason.STALE.value
         if written.sha256 == known.sha256:
@@ -387,16 +454,28 @@ class LaneWorld:
         return "REJECTED", Reason.CONFLICT.value
 
     def check_rest(self) -> None:
-        """Nothing is owed, all is decided, and every inbox has the live alerts that its member may see and wants."""
-        assert self.model.owed == {}
-        assert len(self.model.decided) == sum(len(records) for records in self.topics.values())
-        assert all(count == 1 for count in self.model.delivered.values())
-        for key, known in self.model.lineages.items():
+        """Nothing is owed, all is decided, and every inbox has the live alerts that its member may see and wants.
+
+        What has ended is in no inbox, and everyone ever given what was retracted has been told.
+        """
+        model = self.model
+        assert model.owed == {}
+        assert model.erasing == {}
+        assert len(model.decided) == sum(len(records) for records in self.topics.values())
+        assert all(count == 1 for count in model.delivered.values())
+        for (member, key), revision in model.holds.items():
+            assert revision == model.lineages[key].revision, f"{member} holds an old revision of {key}"
+        for key, known in model.lineages.items():
             header = known.alert.header
-            if header["status"] == "RETRACTED" or header["expires_at"] <= self.now_ms:
+            retracted = header["status"] == "RETRACTED"
+            if retracted or header["expires_at"] <= self.now_ms:
+                assert not any(of == key for _, of in model.holds)
+                ever = {member for member, of in model.newest if of == key}
+                assert not retracted or ever == {member for member, of in model.told if of == key and member in ever}
+                assert retracted or key in model.expired
                 continue
             given, _ = self.audience(header["publisher"], known.source.topic)
-            missing = {member for member in given if (member, str(known.source)) not in self.model.delivered}
+            missing = {member for member in given if (member, str(known.source)) not in model.delivered}
             assert not missing, f"{key} never came to {missing}"
 
 

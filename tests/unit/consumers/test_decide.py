@@ -1,4 +1,4 @@
-"""The decision: who is given an alert, who matched and is refused, and which revision counts."""
+"""The decision: who is given an alert, who matched and is refused."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from itertools import product
 
 import pytest
 
-from tests.unit.consumers.test_ledger import entry
-from tocsin.consumers.decide import Subscription, audience, check_lineage
-from tocsin.schemas.errors import Reason, Rejection
+from tocsin.consumers.decide import Subscription, audience
 from tocsin.schemas.names import AlertTopic
 
 TOPIC = AlertTopic.parse("alerts.de.site-taken-down.amber")
@@ -84,24 +82,3 @@ def test_the_refused_are_named_in_order() -> None:
     """So that the same decision has the same bytes."""
     wishes = {member: _wish(member, types=TYPES) for member in "cab"}
     assert audience(TOPIC, {"b": "rule"}, wishes).refused == ("a", "c")
-
-
-KNOWN = entry("p/1", revision=3, sha256=b"s" * 32)
-
-
-def test_a_first_and_a_newer_revision_count() -> None:
-    """Gaps are allowed."""
-    check_lineage(None, 1, b"")
-    check_lineage(KNOWN, 4, b"s" * 32)
-    check_lineage(KNOWN, 9, b"x")
-
-
-@pytest.mark.parametrize(
-    ("revision", "sha256", "reason"),
-    [(2, b"s" * 32, Reason.STALE), (3, b"s" * 32, Reason.REPLAYED), (3, b"x" * 32, Reason.CONFLICT)],
-)
-def test_a_revision_that_is_not_newer(revision: int, sha256: bytes, reason: Reason) -> None:
-    """Older, the same bytes again, or the same number with other content."""
-    with pytest.raises(Rejection, match=r"^[a-z]+: header\.revision: ") as refusal:
-        check_lineage(KNOWN, revision, sha256)
-    assert refusal.value.reason is reason

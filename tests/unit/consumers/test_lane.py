@@ -10,6 +10,8 @@ from tests.unit.consumers.lane_world import (
     AMBER,
     GREEN,
     LIFE_MS,
+    MEMBERS,
+    MERCHANT,
     PUBLISHERS,
     READERS,
     LaneWorld,
@@ -18,7 +20,8 @@ from tests.unit.consumers.lane_world import (
 )
 from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.decide import Subscription
-from tocsin.consumers.lane import RULE_HEADER, SOURCE_HEADER
+from tocsin.consumers.lane import REMEMBERED_MS
+from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER
 from tocsin.schemas.errors import Reason, Rejection
 
 ALL_GREEN = [(reader, GREEN) for reader in READERS]
@@ -28,7 +31,11 @@ FOUL = Rejection(Reason.CONTENT, "header.note: a link", signer=PUBLISHER)
 
 
 def _values(world: LaneWorld, member: str) -> list[bytes]:
-    return [copy.value for copy in world.inboxes[member]]
+    return [copy.value for copy in world.inboxes[member] if copy.value and not copy.key.startswith(b"withdrawn/")]
+
+
+def _withdrawn(world: LaneWorld, member: str) -> list[bytes]:
+    return [copy.key for copy in world.inboxes[member] if copy.value is None or copy.key.startswith(b"withdrawn/")]
 
 
 def _withheld(world: LaneWorld) -> list[tuple[str, str]]:
@@ -264,12 +271,12 @@ def test_an_alert_that_moves_to_another_label_is_caught_up_there() -> None:
 
 
 def test_a_retraction_that_comes_first_wins() -> None:
-    """The original that is read later is stale, and reaches nobody."""
+    """The original that is read later is stale, and reaches nobody; so nobody is told of the retraction either."""
     world = LaneWorld(ALL_GREEN)
     world.publish(GREEN, alert("one", 2, status="RETRACTED"))
     world.publish(GREEN, alert("one"))
     world.rest()
-    assert _values(world, BANK) == [alert("one", 2, status="RETRACTED").value]
+    assert world.inboxes[BANK] == []
     assert [one["reason"] for one in world.audit] == [None, "stale"]
 
 
@@ -298,3 +305,113 @@ def test_a_flicker_of_sight_costs_nothing() -> None:
     world.rest()
     assert len(world.inboxes[BANK]) == 1
     assert [one["kind"] for one in world.audit] == ["ALERT"]
+
+
+def test_a_retraction_is_told_to_everyone_who_was_ever_given_any_revision() -> None:
+    """With sight or without, active or not: the copy goes, and a notice comes that names the lineage and no more."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    world.grants -= {(BANK, GREEN)}
+    world.settle()
+    world.publish(GREEN, alert("one", 2, status="CORRECTED"))
+    world.rest()
+    world.standing(OTHER, "WITHDRAWN")
+    world.publish(GREEN, alert("one", 5, status="RETRACTED"))
+    world.publish(GREEN, alert("one", 6))
+    world.rest()
+    key = f"{PUBLISHER}/one".encode()
+    assert _withdrawn(world, BANK) == [key, b"withdrawn/" + key] * 2
+    assert _withdrawn(world, OTHER) == _withdrawn(world, ISP) == [key, b"withdrawn/" + key]
+    assert [(one["reason"], sorted(one["erased"])) for one in world.audit] == [
+        (None, []),
+        (None, [BANK]),
+        (None, sorted(READERS)),
+        ("transition", []),
+    ]
+    assert world.lane.ledger.entries[key.decode()].value == b""
+
+
+def test_a_correction_goes_to_who_holds_the_original_whatever_it_asks_for_now() -> None:
+    """A member that no longer asks for such alerts must still hear that one was wrong."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    world.ask(Subscription(BANK, everything=False, jurisdictions=frozenset({"fr"})))
+    world.publish(GREEN, alert("one", 2, status="CORRECTED"))
+    world.publish(GREEN, alert("two"))
+    world.rest()
+    assert _values(world, BANK) == [alert("one").value, alert("one", 2, status="CORRECTED").value]
+
+
+def test_who_loses_sight_before_the_correction_is_written_is_told_that_the_original_is_withdrawn() -> None:
+    """Decided for it and withheld: else it would go on holding what is known to be wrong."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    world.publish(GREEN, alert("one", 2, status="CORRECTED"))
+    world.read()
+    world.step()
+    world.grants -= {(BANK, GREEN)}
+    world.look()
+    world.rest()
+    assert _values(world, BANK) == [alert("one").value]
+    assert len(_withdrawn(world, BANK)) == 2
+    assert _withheld(world) == [(BANK, "sight-lost")]
+
+
+def test_what_has_expired_goes_from_inboxes_and_ledger_and_is_told_when_retracted_later() -> None:
+    """The content goes without a word; who was given it is remembered until nothing can be replayed any more."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    world.now_ms += LIFE_MS
+    world.rest()
+    key = f"{PUBLISHER}/one"
+    assert _withdrawn(world, BANK) == [key.encode()]
+    assert world.audit[-1]["kind"] == "EXPIRED"
+    assert world.lane.ledger.entries[key].value == b""
+    world.publish(GREEN, alert("one", 2, status="RETRACTED", expires_at=world.now_ms + LIFE_MS))
+    world.rest()
+    assert _withdrawn(world, BANK)[1:] == [key.encode(), b"withdrawn/" + key.encode()]
+    world.now_ms += LIFE_MS + REMEMBERED_MS
+    world.rest()
+    assert key not in world.lane.ledger.entries
+    world.check_take_over()
+
+
+def test_debts_of_a_refusing_inbox_stay_in_the_order_of_their_numbers() -> None:
+    """A lineage that is owed twice is owed last, so that the mark never passes a debt that is not paid."""
+    world = LaneWorld([(BANK, GREEN), (BANK, AMBER)], copies_max=1)
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    world.gone = {BANK}
+    for topic, lineage, revision in ((MERCHANT, "one", 2), (GREEN, "two", 1)):
+        world.publish(topic, alert(lineage, revision))
+        for _ in range(3):
+            world.read()
+            world.step()
+    world.grants |= {(BANK, MERCHANT)}
+    world.settle()
+    for _ in range(6):
+        world.step()
+    numbers = list(world.lane.behind[BANK].values())
+    assert len(numbers) == 2
+    assert numbers == sorted(numbers)
+    world.rest()
+    assert _values(world, BANK) == [alert("one").value, alert("two").value, alert("one", 2).value]
+
+
+def test_a_line_is_tested_now_and_then_and_never_owed() -> None:
+    """To this jurisdiction's members, once per interval, across a take-over; a test that cannot be given is missed."""
+    world = LaneWorld(ALL_GREEN)
+    world.gone = {BANK}
+    for passed in (0, 1, 999, 1):
+        world.now_ms += passed
+        context = world.context()
+        tx = world.lane.begin(context)
+        world.lane.test_line(tx, context, 1_000)
+        assert {copy.member for copy in tx.copies} == ({*MEMBERS} - {BANK} if passed in (0, 999) else set())
+        world.ledger += tx.ledger_records()
+        world.take_over()
+    assert not world.lane.due

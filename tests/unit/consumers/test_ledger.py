@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.consumers.ledger import (
+    ERASED,
     MARK_KEY,
     Entry,
     Given,
@@ -39,12 +41,13 @@ ENTRIES = st.builds(
     kind=st.sampled_from(["ALERT", "NOTICE"]),
     inbox_key=NAMES,
     revision=st.integers(0, 2**31 - 1),
-    status=st.sampled_from(["ACTIVE", "CORRECTED", "DISPUTED", "RETRACTED"]),
+    status=st.sampled_from(["ACTIVE", "CORRECTED", "DISPUTED", "RETRACTED", "EXPIRED"]),
     topic=NAMES,
     partition=st.integers(0, 9),
     offset=LONGS,
     sha256=st.binary(min_size=32, max_size=32),
     expires_at=LONGS,
+    forget_at=LONGS,
     signer=st.text(max_size=5),
     test=st.booleans(),
     value=st.binary(max_size=20),
@@ -66,6 +69,7 @@ def entry(key: str, *given: Given, **changes: Any) -> Entry:
         "offset": 0,
         "sha256": bytes(32),
         "expires_at": 100,
+        "forget_at": 200,
         "signer": "p.key",
         "test": False,
         "value": b"v",
@@ -167,11 +171,14 @@ def test_an_entry_that_is_erased_is_gone_and_an_erased_position_stays() -> None:
     assert ledger.positions == {"t": place}
 
 
-def test_holders_and_those_of_the_current_revision() -> None:
-    """Who was given an older revision only is no holder of the current one."""
+def test_everyone_ever_given_it_and_those_who_hold_the_current_revision() -> None:
+    """Who was given an older revision only, or was told that it is withdrawn, does not hold the current one."""
     one = entry("p/1", Given(1, 1, ("a", "b"), ("ra", "rb")), Given(2, 2, ("b", "c"), ("rb", "rc")), revision=2)
-    assert one.holders() == {"a", "b", "c"}
+    assert one.standing() == {"a": (1, "ra"), "b": (2, "rb"), "c": (2, "rc")}
     assert one.holds_current() == {"b", "c"}
+    erased = replace(one, given=(*one.given, Given(3, 2, ("b",), (ERASED,))))
+    assert erased.standing()["b"] == (2, ERASED)
+    assert erased.holds_current() == {"c"}
 
 
 def test_what_is_withheld_is_taken_from_its_own_decision_only() -> None:
@@ -188,6 +195,7 @@ def test_what_is_withheld_is_taken_from_its_own_decision_only() -> None:
         ({}, True),
         ({"status": "DISPUTED"}, True),
         ({"status": "RETRACTED"}, False),
+        ({"status": "EXPIRED"}, False),
         ({"kind": "NOTICE"}, False),
         ({"expires_at": 51}, True),
         ({"expires_at": 50}, False),

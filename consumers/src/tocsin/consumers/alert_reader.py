@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from tocsin.consumers.errors import LaneStopped
-from tocsin.consumers.lane import Source
+from tocsin.consumers.lane_transaction import Source
 from tocsin.consumers.ledger import Position
 from tocsin.consumers.watch import Topics
 from tocsin.schemas.bundle import KafkaConfig

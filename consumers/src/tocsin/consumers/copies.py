@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Final, TypedDict, cast
 
 from tocsin.consumers.errors import SchemaTooNew
-from tocsin.consumers.lane import RULE_HEADER, SOURCE_HEADER
+from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import VALUE_BYTES_MAX, decode_strict
 from tocsin.schemas.directory import EXCHANGE, Directory

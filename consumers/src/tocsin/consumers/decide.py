@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tocsin.consumers.ledger import Entry
-from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic
 
 NO_SIGHT = "no-sight"
@@ -81,14 +79,3 @@ def audience(topic: AlertTopic, readers: Mapping[str, str], subscriptions: Mappi
         refused=tuple(m for m, wish in sorted(asking.items()) if not wish.everything and m not in readers),
         own=frozenset(member for member, wish in asking.items() if wish.own),
     )
-
-
-def check_lineage(entry: Entry | None, revision: int, sha256: bytes) -> None:
-    """Raise `Rejection` when this revision is not newer than what the lane knows of its lineage."""
-    if entry is None or revision > entry.revision:
-        return
-    if revision < entry.revision:
-        raise Rejection(Reason.STALE, f"header.revision: {revision} came after {entry.revision}")
-    if sha256 == entry.sha256:
-        raise Rejection(Reason.REPLAYED, "header.revision: the same bytes are already known")
-    raise Rejection(Reason.CONFLICT, "header.revision: already published with other content; publish the next revision")

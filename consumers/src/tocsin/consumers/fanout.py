@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tocsin.consumers.decide import Subscription
 from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.lane import Notary
+from tocsin.consumers.lane_transaction import Notary
 from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
 from tocsin.consumers.ledger import Headers
 from tocsin.consumers.metrics import FanoutMetrics
@@ -55,10 +55,14 @@ def notary(key: SigningKey, coalition: str) -> Notary:
 
 @dataclass(frozen=True, slots=True)
 class FanoutSettings:
-    """`name` makes the process known to the group across restarts (static membership); two may not share one."""
+    """`name` makes the process known to the group across restarts (static membership); two may not share one.
+
+    Every `line_test_s` seconds each member is sent a test notice, upon which Kafka can erase what was withdrawn.
+    """
 
     worker: str
     name: str | None = None
+    line_test_s: float = 3_600
     lane_worker: type[LaneWorker] = LaneWorker
 
 
@@ -82,6 +86,7 @@ class Fanout:
             worker=settings.worker,
             notary=notary(bundle.signing_key(), bundle.coalition),
             subscriptions=subscriptions,
+            line_test_ms=round(settings.line_test_s * 1_000),
         )
         floor = VersionFloor(bundle.path / "directory-version")
         self._watch = Watch(

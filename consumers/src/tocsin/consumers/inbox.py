@@ -62,9 +62,10 @@ class Inbox:
 
     Every record is verified. What fails is never handed out: it is counted by reason (`unverified`), kept without its
     content (`last_unverified`), logged, and with `raise_unverified` ends the iteration. Test records are skipped unless
-    `include_tests`, and are a sign of life all the same. A RETRACTED revision is handed out like any other; so is an
-    alert past its expiry, since it may replace one that lasted longer. With `include_erasures` you are also told that
-    the exchange has erased a lineage (`Received.kind`), upon which you erase yours.
+    `include_tests`, and are a sign of life all the same. A notice of the kind WITHDRAWN says that you must no longer
+    rely on what you were given of its lineage. An alert past its expiry is handed out, since it may replace one that
+    lasted longer. With `include_erasures` you are also told that the exchange has erased a lineage (`Received.kind`),
+    withdrawn or expired, upon which you erase yours.
 
     `follow` waits for more, for ever or until nothing has come for `timeout_s`; otherwise iteration ends where the
     inbox ends. `state` remembers the highest directory version seen; it is in the bundle by default. `reader` and

@@ -7,112 +7,31 @@ uncommitted data. Nothing of a transaction is known to the lane before `commit`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Final
 
-from tocsin.consumers.decide import NO_SIGHT, Audience, Subscription, audience, check_lineage
-from tocsin.consumers.ledger import (
-    MARK_KEY,
-    Entry,
-    Given,
-    Headers,
-    Ledger,
-    Mark,
-    Position,
-    encode_entry,
-    encode_mark,
-    encode_position,
-    position_key,
+from tocsin.consumers.decide import NO_SIGHT, Audience, Subscription, audience
+from tocsin.consumers.expiries import Expiries
+from tocsin.consumers.lane_records import (
+    line_test,
+    record_decision,
+    record_rejection,
+    rejection_notice,
+    withdrawal,
 )
-from tocsin.consumers.sight import Sight
-from tocsin.schemas.catalog import schema
-from tocsin.schemas.codec import encode
-from tocsin.schemas.directory import Directory
+from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
+from tocsin.consumers.ledger import ERASED, Entry, Given, Ledger, Mark, Position
+from tocsin.consumers.lineage import EXPIRED, RETRACTED, check_revision
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic, inbox_topic
 from tocsin.schemas.verify import Verified
 
-SIGHT_LOST = "sight-lost"
-SUPERSEDED = "superseded"
-SOURCE_HEADER = "tocsin-source"
-RULE_HEADER = "tocsin-rule"
-
-_DECISION = schema("decision")
-
-Notary = Callable[[Mapping[str, Any]], tuple[bytes, Headers]]
-
-
-class Source(NamedTuple):
-    """Where a record was read."""
-
-    topic: str
-    topic_id: str
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}/{self.partition}/{self.offset}"
-
-
-class Copy(NamedTuple):
-    """One record for one inbox."""
-
-    member: str
-    topic: str
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a transaction is decided on, each piece read once at its beginning.
-
-    `unavailable` are members whose inbox is known not to take copies now. `notary` turns a notice into signed bytes.
-    """
-
-    sight: Sight
-    directory: Directory
-    subscriptions: Mapping[str, Subscription]
-    unavailable: frozenset[str]
-    now_ms: int
-    worker: str
-    notary: Notary
-
-
-@dataclass(slots=True)
-class Transaction:
-    """What to write, and what the lane becomes once that is committed."""
-
-    copies: list[Copy] = field(default_factory=list[Copy])
-    decisions: list[bytes] = field(default_factory=list[bytes])
-    entries: dict[str, Entry | None] = field(default_factory=dict[str, Entry | None])
-    positions: dict[str, Position] = field(default_factory=dict[str, Position])
-    due: dict[str, int] = field(default_factory=dict[str, int])
-    settled: list[str] = field(default_factory=list[str])
-    caught_up: list[str] = field(default_factory=list[str])
-    postponed: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
-    cleared: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    mark: Mark = field(default_factory=Mark)
-    mark_before: Mark = field(default_factory=Mark)
-    seq: int = 0
-    owed: int = 0
-
-    def ledger_records(self) -> Iterable[tuple[bytes, bytes | None]]:
-        """Key and value of each ledger record."""
-        for key, entry in self.entries.items():
-            yield key.encode(), None if entry is None else encode_entry(entry)
-        for position in self.positions.values():
-            yield position_key(position), encode_position(position)
-        if self.mark != self.mark_before:
-            yield MARK_KEY, encode_mark(self.mark)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to commit."""
-        return not (self.decisions or self.entries or self.positions or self.mark != self.mark_before)
+SIGHT_LOST: Final = "sight-lost"
+SUPERSEDED: Final = "superseded"
+REMEMBERED_MS: Final = 366 * 86_400_000
+"""How long a lineage is remembered, without its content, after the last of its revisions has expired."""
 
 
 class Lane:
@@ -131,6 +50,7 @@ class Lane:
         # held, so that its id is not another's while it is compared
         self._subscriptions: Mapping[str, Subscription] = {}
         self._topics: dict[str, AlertTopic] = {}
+        self._expiries = Expiries(ledger)
         self._rebuild()
 
     def _rebuild(self) -> None:
@@ -145,9 +65,9 @@ class Lane:
 
     def _index(self, key: str, entry: Entry | None) -> None:
         before = self.ledger.entries.get(key)
-        if before is not None and (entry is None or before.topic != entry.topic):
+        if before is not None and (entry is None or entry.ended or before.topic != entry.topic):
             self._live.get(before.topic, {}).pop(key, None)
-        if entry is not None and entry.kind == "ALERT":
+        if entry is not None and entry.kind == "ALERT" and not entry.ended:
             self._live.setdefault(entry.topic, {})[key] = None
 
     # -- what the context says ---------------------------------------------------------------------------------------
@@ -183,7 +103,7 @@ class Lane:
     def has_work(self, context: Context) -> bool:
         """Whether a transaction is worth beginning though nothing new was read."""
         self.observe(context)
-        return bool(self.due or self.catching_up)
+        return bool(self.due or self.catching_up or self._expiries.any_due(context.now_ms))
 
     # -- making a transaction ----------------------------------------------------------------------------------------
 
@@ -197,14 +117,14 @@ class Lane:
                 break
             self._pay(tx, context, key, seq, behind)
             tx.settled.append(key)
-            tx.mark = Mark(seq, behind)
+            tx.mark = replace(tx.mark, paid=seq, behind=behind)
         return tx
 
     def _pay(self, tx: Transaction, context: Context, key: str, seq: int, behind: dict[str, int]) -> None:
         entry = self._entry(tx, key)
         if entry is None:
             return
-        given = next(given for given in entry.given if given.seq == seq)
+        given = _given_by(entry, seq)
         payable: list[int] = []
         for at, member in enumerate(given.members):
             if member in behind or member in context.unavailable:
@@ -216,33 +136,51 @@ class Lane:
             self._write(tx, context, entry, given, payable)
 
     def _write(self, tx: Transaction, context: Context, entry: Entry, given: Given, payable: Iterable[int]) -> None:
-        """Copies of `entry` for the members of `given` at the places `payable` who may still see it."""
+        """What decision `given` owes to its members at the places `payable`: copies, erasures, or a notice."""
         base = [*entry.headers, (SOURCE_HEADER, f"{entry.topic}/{entry.partition}/{entry.offset}".encode())]
         key = entry.inbox_key.encode()
+        if entry.kind == "NOTICE":
+            tx.copies += [Copy(one, inbox_topic(one), key, entry.value, base) for one in given.members]
+            tx.entries[entry.key] = None
+            return
         lost: list[str] = []
-        notice = entry.kind == "NOTICE"
-        readers = {} if notice else context.sight.readers(entry.topic, context.directory)
+        readers = context.sight.readers(entry.topic, context.directory)
         for at in payable:
-            member = given.members[at]
-            if notice:
-                tx.copies.append(Copy(member, inbox_topic(member), key, entry.value, base))
+            member, rule = given.members[at], given.rules[at]
+            if rule == ERASED:
+                self._erase(tx, context, entry, member)
             elif member in readers:
-                headers = [*base, (RULE_HEADER, given.rules[at].encode())]
+                headers = [*base, (RULE_HEADER, rule.encode())]
                 tx.copies.append(Copy(member, inbox_topic(member), key, entry.value, headers))
             else:
                 lost.append(member)
         if lost:
-            self._withhold(tx, context, entry, given.seq, lost, SIGHT_LOST)
-        elif notice:
-            tx.entries[entry.key] = None
+            self._withhold(tx, context, entry, lost)
 
-    def _withhold(
-        self, tx: Transaction, context: Context, entry: Entry, seq: int, members: list[str], reason: str
-    ) -> None:
-        """Put on record that `members` are not given what decision `seq` gave them."""
-        tx.entries[entry.key] = entry.without(seq, frozenset(members))
-        refused = [{"member": member, "reason": reason} for member in members]
-        self._record(tx, context, "WITHHELD", entry, [], refused)
+    def _erase(self, tx: Transaction, context: Context, entry: Entry, member: str) -> None:
+        """The copy goes from the inbox; unless time alone did it, its member is told that it is withdrawn."""
+        tx.copies.append(Copy(member, inbox_topic(member), entry.inbox_key.encode(), None, []))
+        if entry.status != EXPIRED:
+            tx.copies.append(withdrawal(self.jurisdiction, context, entry, member))
+
+    def _withhold(self, tx: Transaction, context: Context, entry: Entry, members: list[str]) -> None:
+        """Put on record that `members` lost sight before they were written what they are owed of `entry`.
+
+        Who holds an earlier revision is not told the newer one, but that the earlier one is withdrawn.
+        """
+        entry, _ = _less_owed(entry, tx.mark, frozenset(members))
+        held = entry.standing()
+        told = tuple(member for member in members if held.get(member, (0, ERASED))[1] != ERASED)
+        tx.seq += 1
+        self._owe(tx, entry, Given(tx.seq, entry.revision, told, (ERASED,) * len(told)))
+        record_decision(tx, context, "WITHHELD", entry, refused=dict.fromkeys(members, SIGHT_LOST), erased=told)
+
+    def _owe(self, tx: Transaction, entry: Entry, given: Given) -> None:
+        """Keep `entry` with the debts of a new decision."""
+        tx.entries[entry.key] = replace(entry, given=(*entry.given, given)) if given.members else entry
+        if given.members:
+            tx.due[entry.key] = given.seq
+            tx.owed += len(given.members)
 
     def _entry(self, tx: Transaction, key: str) -> Entry | None:
         return tx.entries[key] if key in tx.entries else self.ledger.entries.get(key)
@@ -266,7 +204,7 @@ class Lane:
         if isinstance(outcome, Verified):
             try:
                 key = lineage_key(outcome)
-                check_lineage(self._entry(tx, key), outcome.header["revision"], sha256)
+                check_revision(self._entry(tx, key), outcome.header, sha256)
             except Rejection as refusal:
                 refusal.signer = outcome.member
                 self._reject(tx, context, source, refusal, sha256, outcome)
@@ -278,11 +216,51 @@ class Lane:
 
     def _accept(self, tx: Transaction, context: Context, source: Source, alert: Verified, key: str) -> None:
         header = alert.header
-        who = self.audience(source.topic, context)
-        members, rules = who.for_publisher(header["publisher"])
+        before = self._supersede(tx, context, key)
+        held = before.standing() if before else {}
+        given, refused = self._recipients(context, source.topic, alert, held)
+        # a retraction is told to everyone ever given any revision, a correction to those who may no longer see it
+        erased = tuple(
+            member
+            for member, (_, rule) in held.items()
+            if member not in given and (header["status"] == RETRACTED or rule != ERASED)
+        )
         tx.seq += 1
-        given = (Given(tx.seq, header["revision"], members, rules),) if members else ()
-        entry = Entry(
+        entry = self._entry_of(alert, source, key, before)
+        rules = (*given.values(), *((ERASED,) * len(erased)))
+        self._owe(tx, entry, Given(tx.seq, entry.revision, (*given, *erased), rules))
+        record_decision(
+            tx,
+            context,
+            "ALERT",
+            entry,
+            given=given.items(),
+            refused=dict.fromkeys(refused, NO_SIGHT),
+            erased=erased,
+            alert_id=header["alert_id"],
+            topic_id=source.topic_id,
+        )
+
+    def _recipients(
+        self, context: Context, topic: str, alert: Verified, held: Mapping[str, tuple[int, str]]
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Who is given a revision, member -> rule, and who is refused it.
+
+        Who holds an earlier one is given it whatever it asks for now; nobody is given a retraction.
+        """
+        if alert.header["status"] == RETRACTED:
+            return {}, ()
+        publisher, who = alert.header["publisher"], self.audience(topic, context)
+        members, rules = who.for_publisher(publisher)
+        given = dict(zip(members, rules, strict=True))
+        if held:
+            readers = context.sight.readers(topic, context.directory)
+            given |= {m: readers[m] for m, (_, rule) in held.items() if rule != ERASED and m in readers}
+        return given, who.refused_for(publisher)
+
+    def _entry_of(self, alert: Verified, source: Source, key: str, before: Entry | None) -> Entry:
+        header, ended = alert.header, alert.header["status"] == RETRACTED
+        return Entry(
             key=key,
             kind="ALERT",
             inbox_key=key,
@@ -293,36 +271,33 @@ class Lane:
             offset=source.offset,
             sha256=alert.sha256,
             expires_at=header["expires_at"],
+            # until none of its revisions can be replayed, and late retractions have had their time
+            forget_at=max(header["expires_at"] + REMEMBERED_MS, before.forget_at if before else 0),
             signer=alert.key_id,
             test=header["test"],
-            value=alert.value,
-            headers=alert.headers,
-            given=(*self._history(tx, context, key), *given),
+            value=b"" if ended else alert.value,
+            headers=() if ended else alert.headers,
+            given=before.given if before else (),
         )
-        tx.entries[key] = entry
-        if members:
-            tx.due[key] = tx.seq
-            tx.owed += len(members)
-        refused = [{"member": member, "reason": NO_SIGHT} for member in who.refused_for(header["publisher"])]
-        pairs = [{"member": m, "rule": r} for m, r in zip(members, rules, strict=True)]
-        self._record(tx, context, "ALERT", entry, pairs, refused, alert_id=header["alert_id"], topic_id=source.topic_id)
 
-    def _history(self, tx: Transaction, context: Context, key: str) -> tuple[Given, ...]:
-        """What was given of earlier revisions, as one group; what a refusing inbox still owes of them is superseded."""
+    def _supersede(self, tx: Transaction, context: Context, key: str) -> Entry | None:
+        """The lineage as it was before: all that was given as one group, less what refusing inboxes are owed of it."""
         entry = self._entry(tx, key)
-        if entry is None or not entry.given:
-            return ()
-        for seq, member in [(g.seq, m) for g in entry.given for m in g.members if tx.mark.owes(m, g.seq)]:
-            tx.cleared.append((member, key))
-            self._withhold(tx, context, entry, seq, [member], SUPERSEDED)
-            entry = self._entry(tx, key) or entry
+        if entry is None:
+            return None
+        entry, owed = _less_owed(entry, tx.mark, frozenset(entry.standing()))
+        tx.cleared += [(member, key) for member, _ in owed]
+        withheld = [member for member, rule in owed if rule != ERASED]
+        if withheld:
+            tx.seq += 1
+            record_decision(tx, context, "WITHHELD", entry, refused=dict.fromkeys(withheld, SUPERSEDED))
         tx.postponed = [debt for debt in tx.postponed if debt[1] != key]
-        held = {m: r for given in entry.given for m, r in zip(given.members, given.rules, strict=True)}
+        held = entry.standing()
         if not held:
-            return ()
+            return replace(entry, given=())
         # the lowest number: above no member's own mark, so that nothing paid looks owed again
-        seq = min(given.seq for given in entry.given)
-        return (Given(seq, max(given.revision for given in entry.given), tuple(held), tuple(held.values())),)
+        seq, rules = min(given.seq for given in entry.given), tuple(rule for _, rule in held.values())
+        return replace(entry, given=(Given(seq, entry.revision, tuple(held), rules),))
 
     def _reject(
         self,
@@ -333,72 +308,16 @@ class Lane:
         sha256: bytes,
         alert: Verified | None,
     ) -> None:
-        duplicate = refusal.reason is Reason.REPLAYED
         tx.seq += 1
-        header: Mapping[str, Any] = alert.header if alert else {}
-        tx.decisions.append(
-            encode(
-                _DECISION,
-                {
-                    **_stamp(tx, context),
-                    "kind": "ALERT",
-                    "outcome": "DUPLICATE" if duplicate else "REJECTED",
-                    "reason": refusal.reason.value,
-                    "detail": refusal.detail or None,
-                    **source._asdict(),
-                    "sha256": sha256,
-                    "key_id": alert.key_id if alert else None,
-                    "publisher": refusal.signer,
-                    "lineage_id": header.get("lineage_id"),
-                    "alert_id": header.get("alert_id"),
-                    "revision": header.get("revision"),
-                    "given": [],
-                    "refused": [],
-                },
-            )
-        )
-        if refusal.signer is not None and not duplicate and context.directory.is_active(refusal.signer):
-            self._notify(tx, context, source, refusal, sha256, refusal.signer)
+        record_rejection(tx, context, source, refusal, sha256, alert)
+        member = refusal.signer
+        if member is not None and refusal.reason is not Reason.REPLAYED and context.directory.is_active(member):
+            notice = rejection_notice(self.jurisdiction, context, source, refusal, sha256, member, tx.seq)
+            tx.entries[notice.key] = notice
+            tx.due[notice.key] = tx.seq
+            tx.owed += 1
 
-    def _notify(
-        self, tx: Transaction, context: Context, source: Source, refusal: Rejection, sha256: bytes, member: str
-    ) -> None:
-        """Owe the publisher a signed notice of the rejection."""
-        value, headers = context.notary(
-            {
-                "kind": "REJECTED",
-                "member": member,
-                "jurisdiction": self.jurisdiction,
-                "issued_at": context.now_ms,
-                "topic": source.topic,
-                "offset": source.offset,
-                "sha256": sha256,
-                "lineage_id": None,
-                "publisher": None,
-                "reason": refusal.reason.value,
-                "detail": refusal.detail or None,
-            }
-        )
-        key = f"notice/{member}/{source.topic}/{source.offset}"
-        tx.entries[key] = Entry(
-            key=key,
-            kind="NOTICE",
-            inbox_key=f"notice/{source.topic}/{source.offset}",
-            revision=0,
-            status="ACTIVE",
-            topic=source.topic,
-            partition=source.partition,
-            offset=source.offset,
-            sha256=sha256,
-            expires_at=0,
-            signer="",
-            test=False,
-            value=value,
-            headers=headers,
-            given=(Given(tx.seq, 0, (member,), ("",)),),
-        )
-        tx.due[key] = tx.seq
-        tx.owed += 1
+    # -- what time and change bring ----------------------------------------------------------------------------------
 
     def catch_up(self, tx: Transaction, context: Context, lineages_max: int) -> None:
         """Decide on live alerts that members have gained since: a grant, a subscription or a member is new."""
@@ -420,49 +339,41 @@ class Lane:
         if not gained:
             return
         tx.seq += 1
-        given = Given(tx.seq, entry.revision, tuple(gained), tuple(gained.values()))
-        tx.entries[entry.key] = replace(entry, given=(*entry.given, given))
-        tx.due[entry.key] = tx.seq
-        tx.owed += len(gained)
-        self._record(tx, context, "GAINED", entry, [{"member": m, "rule": r} for m, r in gained.items()], [])
+        self._owe(tx, entry, Given(tx.seq, entry.revision, tuple(gained), tuple(gained.values())))
+        record_decision(tx, context, "GAINED", entry, given=gained.items())
 
-    def _record(
-        self,
-        tx: Transaction,
-        context: Context,
-        kind: str,
-        entry: Entry,
-        given: list[dict[str, str]],
-        refused: list[dict[str, str]],
-        *,
-        alert_id: str | None = None,
-        topic_id: str = "",
-    ) -> None:
-        publisher, _, lineage_id = entry.key.partition("/")
-        tx.decisions.append(
-            encode(
-                _DECISION,
-                {
-                    **_stamp(tx, context),
-                    "kind": kind,
-                    "outcome": "ACCEPTED",
-                    "reason": None,
-                    "detail": None,
-                    "topic": entry.topic,
-                    "topic_id": topic_id,
-                    "partition": entry.partition,
-                    "offset": entry.offset,
-                    "sha256": entry.sha256,
-                    "key_id": entry.signer,
-                    "publisher": publisher,
-                    "lineage_id": lineage_id,
-                    "alert_id": alert_id,
-                    "revision": entry.revision,
-                    "given": given,
-                    "refused": refused,
-                },
-            )
-        )
+    def expire(self, tx: Transaction, context: Context, lineages_max: int) -> None:
+        """End what has expired: its content goes from ledger and inboxes. Forget what ended long ago."""
+        for entry in islice(self._expiries.due(context.now_ms), lineages_max):
+            if tx.owed >= self.copies_max:
+                return
+            if self._unpaid(tx, entry.key) or entry.key in tx.entries:
+                continue
+            if entry.ended:
+                tx.entries[entry.key] = None
+            else:
+                self._end(tx, context, entry)
+
+    def _end(self, tx: Transaction, context: Context, entry: Entry) -> None:
+        entry = self._supersede(tx, context, entry.key) or entry
+        erased = tuple(member for member, (_, rule) in entry.standing().items() if rule != ERASED)
+        entry = replace(entry, status=EXPIRED, value=b"", headers=())
+        tx.seq += 1
+        self._owe(tx, entry, Given(tx.seq, entry.revision, erased, (ERASED,) * len(erased)))
+        record_decision(tx, context, "EXPIRED", entry, erased=erased)
+
+    def test_line(self, tx: Transaction, context: Context, every_ms: int) -> None:
+        """Tell the members of this jurisdiction, every `every_ms` milliseconds, that their line is alive.
+
+        The record that each inbox and the ledger get by that also lets Kafka erase what was withdrawn: it compacts a
+        log only when something is appended. A test is never owed: an inbox that does not take it misses it.
+        """
+        if context.now_ms - tx.mark.tested_at < every_ms:
+            return
+        tx.mark = replace(tx.mark, tested_at=context.now_ms)
+        for name, member in context.directory.members.items():
+            if member.jurisdiction == self.jurisdiction and name not in (*context.unavailable, *tx.mark.behind):
+                tx.copies.append(line_test(self.jurisdiction, context, name))
 
     # -- members whose inbox refuses ---------------------------------------------------------------------------------
 
@@ -473,13 +384,13 @@ class Lane:
         for key, seq in islice(self.behind[member].items(), self.copies_max):
             entry = self._entry(tx, key)
             if entry is not None:
-                given = next(given for given in entry.given if given.seq == seq)
+                given = _given_by(entry, seq)
                 self._write(tx, context, entry, given, [given.members.index(member)])
             tx.cleared.append((member, key))
             behind[member] = seq
         if len(tx.cleared) == len(self.behind[member]):
             del behind[member]
-        tx.mark = Mark(tx.mark.paid, behind)
+        tx.mark = replace(tx.mark, behind=behind)
         return tx
 
     def set_behind(self, members: Iterable[str]) -> None:
@@ -488,7 +399,7 @@ class Lane:
         for member in members:
             behind.setdefault(member, self.ledger.mark.paid)
             self.behind.setdefault(member, {})
-        self.ledger.mark = Mark(self.ledger.mark.paid, behind)
+        self.ledger.mark = replace(self.ledger.mark, behind=behind)
 
     # -- after the commit --------------------------------------------------------------------------------------------
 
@@ -501,13 +412,16 @@ class Lane:
         for member, key in tx.cleared:
             self.behind.get(member, {}).pop(key, None)
         for member, key, seq in tx.postponed:
-            self.behind.setdefault(member, {})[key] = seq
+            debts = self.behind.setdefault(member, {})
+            debts.pop(key, None)  # so that debts stay in the order of their numbers
+            debts[key] = seq
         for key, entry in tx.entries.items():
             self._index(key, entry)
             if entry is None:
                 self.ledger.entries.pop(key, None)
             else:
                 self.ledger.entries[key] = entry
+                self._expiries.note(entry)
         self.due.update(tx.due)
         self.ledger.positions.update(tx.positions)
         self.ledger.mark = tx.mark
@@ -521,12 +435,17 @@ def lineage_key(alert: Verified) -> str:
     return f"{alert.header['publisher']}/{alert.header['lineage_id']}"
 
 
-def _stamp(tx: Transaction, context: Context) -> dict[str, Any]:
-    return {
-        "seq": tx.seq,
-        "decided_at": context.now_ms,
-        "acl_digest": context.sight.latest.digest,
-        "acl_read_at": context.sight.latest.read_at_ms,
-        "directory_version": context.directory.version,
-        "worker": context.worker,
-    }
+def _given_by(entry: Entry, seq: int) -> Given:
+    return next(given for given in entry.given if given.seq == seq)
+
+
+def _less_owed(entry: Entry, mark: Mark, members: frozenset[str]) -> tuple[Entry, list[tuple[str, str]]]:
+    """`entry` without what it still owes to `members`, and that as (member, rule): what is left has been written."""
+    owed: list[tuple[str, str]] = []
+    for given in entry.given:
+        pairs = zip(given.members, given.rules, strict=True)
+        unwritten = [(m, rule) for m, rule in pairs if m in members and mark.owes(m, given.seq)]
+        owed += unwritten
+        if unwritten:
+            entry = entry.without(given.seq, frozenset(member for member, _ in unwritten))
+    return entry, owed

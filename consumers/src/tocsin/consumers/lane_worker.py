@@ -16,7 +16,8 @@ from tocsin.consumers.alert_reader import AlertReader, Record
 from tocsin.consumers.decide import Subscription
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted
-from tocsin.consumers.lane import Context, Lane, Notary, Transaction
+from tocsin.consumers.lane import Lane
+from tocsin.consumers.lane_transaction import Context, Notary, Transaction
 from tocsin.consumers.ledger_reader import LedgerReader
 from tocsin.consumers.metrics import FanoutMetrics
 from tocsin.consumers.transactions import TransactionPair
@@ -29,7 +30,7 @@ from tocsin.schemas.names import audit_topic, inbox_topic, ledger_topic
 # The 5 s bound on revocation: a snapshot may be this old when copies are produced, and these have 3 s to be appended.
 SIGHT_AGE_MAX_S = 1.5
 RECORDS_MAX = 2_000
-CATCH_UP_BUSY, CATCH_UP_IDLE = 200, 5_000
+LINEAGES_BUSY, LINEAGES_IDLE = 200, 5_000
 # a try that fails costs the lane a take-over, about a second
 RETRY_FIRST_S, RETRY_MAX_S = 10.0, 60.0
 IDLE_WAIT_S = 0.2
@@ -55,13 +56,14 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Who the fan-out is: its Kafka login, its coalition, its name, and how it signs notices."""
+    """Who the fan-out is: its Kafka login, its coalition, its name, how it signs and how often it tests lines."""
 
     config: KafkaConfig
     coalition: str
     worker: str
     notary: Notary
     subscriptions: Mapping[str, Subscription]
+    line_test_ms: int
 
 
 @dataclass(slots=True)
@@ -222,7 +224,10 @@ class LaneWorker(threading.Thread):
             judged = self._pending.popleft()
             lane.decide(tx, context, judged.record.source, judged.outcome(context), judged.sha256)
             decided += 1
-        lane.catch_up(tx, context, CATCH_UP_BUSY if decided else CATCH_UP_IDLE)
+        lineages_max = LINEAGES_BUSY if decided else LINEAGES_IDLE
+        lane.catch_up(tx, context, lineages_max)
+        lane.expire(tx, context, lineages_max)
+        lane.test_line(tx, context, self._exchange.line_test_ms)
         return tx
 
     def _write(self, pair: TransactionPair, lane: Lane, tx: Transaction) -> None:

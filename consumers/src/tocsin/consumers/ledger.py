@@ -11,11 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from tocsin.consumers.lineage import ENDED
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import decode, encode
 
 MARK_KEY = b"mark"
 POSITION_PREFIX = "position/"
+
+ERASED = ""
+"""The rule under which a member is not given a copy, but its copy is erased."""
 
 _ENTRY = schema("ledger-entry")
 _MARK = schema("ledger-mark")
@@ -26,7 +30,10 @@ Headers = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The members to whom one revision is given by one decision, each under its rule (parallel tuples)."""
+    """The members to whom one revision is given by one decision, each under its rule (parallel tuples).
+
+    Under the rule `ERASED` it is not given, but what a member had before is erased.
+    """
 
     seq: int
     revision: int
@@ -41,7 +48,11 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One lineage (or one notice): its current bytes, where they were published, and who was given what."""
+    """One lineage (or one notice): its current bytes, where they were published, and who was given what.
+
+    A lineage that has ended holds no bytes. It is kept until `forget_at`, so that nothing of it can be replayed and a
+    late retraction still reaches everyone who was ever given it.
+    """
 
     key: str
     kind: str
@@ -53,23 +64,34 @@ class Entry:
     offset: int
     sha256: bytes
     expires_at: int
+    forget_at: int
     signer: str
     test: bool
     value: bytes
     headers: Headers
     given: tuple[Given, ...]
 
-    def holders(self) -> frozenset[str]:
-        """Every member ever given, or owed, any revision."""
-        return frozenset(member for given in self.given for member in given.members)
+    def standing(self) -> dict[str, tuple[int, str]]:
+        """Everyone ever given, or owed, any revision -> the last revision, and its rule or `ERASED`."""
+        return {
+            member: (given.revision, rule)
+            for given in self.given
+            for member, rule in zip(given.members, given.rules, strict=True)
+        }
 
     def holds_current(self) -> frozenset[str]:
         """The members given, or owed, the current revision."""
-        return frozenset(member for given in self.given if given.revision == self.revision for member in given.members)
+        held = self.standing().items()
+        return frozenset(member for member, (revision, rule) in held if rule != ERASED and revision == self.revision)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the lineage is retracted or expired: its content is gone from the exchange."""
+        return self.status in ENDED
 
     def live(self, now_ms: int) -> bool:
         """Whether a newcomer may still be given it: an alert, not retracted, not expired."""
-        return self.kind == "ALERT" and self.status != "RETRACTED" and self.expires_at > now_ms
+        return self.kind == "ALERT" and not self.ended and self.expires_at > now_ms
 
     def without(self, seq: int, members: frozenset[str]) -> Entry:
         """The same entry after `members` were withheld what decision `seq` gave them."""
@@ -88,10 +110,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far debts are paid: up to decision `paid` for all, up to `behind[member]` for those whose inbox refuses."""
+    """How far debts are paid: up to decision `paid` for all, up to `behind[member]` for those whose inbox refuses.
+
+    `tested_at` is when the line was last tested, milliseconds since 1970.
+    """
 
     paid: int = 0
     behind: Mapping[str, int] = field(default_factory=dict[str, int])
+    tested_at: int = 0
 
     def owes(self, member: str, seq: int) -> bool:
         """Whether the copy that decision `seq` gave `member` is not written yet."""
@@ -155,6 +181,7 @@ def encode_entry(entry: Entry) -> bytes:
             "offset": entry.offset,
             "sha256": entry.sha256,
             "expires_at": entry.expires_at,
+            "forget_at": entry.forget_at,
             "signer": entry.signer,
             "test": entry.test,
             "value": entry.value,
@@ -179,13 +206,13 @@ def decode_entry(key: str, value: bytes) -> Entry:
 def encode_mark(mark: Mark) -> bytes:
     """Ledger value of `mark`."""
     behind = [{"member": member, "paid": paid} for member, paid in sorted(mark.behind.items())]
-    return encode(_MARK, {"paid": mark.paid, "behind": behind})
+    return encode(_MARK, {"paid": mark.paid, "behind": behind, "tested_at": mark.tested_at})
 
 
 def decode_mark(value: bytes) -> Mark:
     """The mark that `encode_mark` wrote."""
     record = decode(value)[1]
-    return Mark(record["paid"], {one["member"]: one["paid"] for one in record["behind"]})
+    return Mark(record["paid"], {one["member"]: one["paid"] for one in record["behind"]}, record["tested_at"])
 
 
 def encode_position(position: Position) -> bytes:

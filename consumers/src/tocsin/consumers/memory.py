@@ -18,7 +18,9 @@ from tocsin.consumers.decide import Subscription
 from tocsin.consumers.directory_reader import wall_clock_ms
 from tocsin.consumers.fanout import notary
 from tocsin.consumers.inbox import Inbox
-from tocsin.consumers.lane import SOURCE_HEADER, Context, Lane, Source, Transaction
+from tocsin.consumers.lane import Lane
+from tocsin.consumers.lane_records import line_test
+from tocsin.consumers.lane_transaction import Context, Source, Transaction
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.sight import PRINCIPAL_PREFIX, Sight, Snapshot
 from tocsin.schemas.bundle import SIGNING_KEY, TOKEN_KEYS, Bundle, BundleConfig, write_bundle
@@ -52,7 +54,7 @@ from tocsin.schemas.verify import Verified, Verifier
 
 CLIENT_HOST: Final = "127.0.0.1"
 YEAR_MS: Final = 365 * 86_400_000
-_CATCH_UP: Final = 1_000
+_LINEAGES: Final = 1_000
 
 
 class _Judged(NamedTuple):
@@ -207,12 +209,8 @@ class MemoryExchange:
 
     def test_line(self, member: str) -> None:
         """Send a signed LINE_TEST notice, as the exchange does at least hourly."""
-        nothing = dict.fromkeys(("topic", "offset", "sha256", "lineage_id", "publisher", "reason", "detail"))
-        place = self.directory.members[member].jurisdiction
-        notice = {"kind": "LINE_TEST", "member": member, "jurisdiction": place, "issued_at": self._now_ms()}
-        value, headers = notary(self._key, self.directory.coalition)({**nothing, **notice})
-        key = f"notice/line-test/{member}".encode()
-        self.bus.append(inbox_topic(member), key, value, [*headers, (SOURCE_HEADER, b"")])
+        copy = line_test(self.directory.members[member].jurisdiction, self._context(), member)
+        self.bus.append(copy.topic, copy.key, copy.value, copy.headers)
 
     def decisions(self) -> list[dict[str, Any]]:
         """Every decision on the record, by lane."""
@@ -228,7 +226,8 @@ class MemoryExchange:
             while pending and not lane.must_wait(tx, pending[0].outcome):
                 judged = pending.popleft()
                 lane.decide(tx, context, judged.source, judged.outcome, judged.sha256)
-            lane.catch_up(tx, context, _CATCH_UP)
+            lane.catch_up(tx, context, _LINEAGES)
+            lane.expire(tx, context, _LINEAGES)
             if tx.empty:
                 return copies + self._pay_refusing(lane, context)
             copies += self._commit(lane, tx)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
 if TYPE_CHECKING:
-    from tocsin.consumers.lane import Transaction
+    from tocsin.consumers.lane_transaction import Transaction
 
 
 class FanoutMetrics:

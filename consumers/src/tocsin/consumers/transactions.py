@@ -15,7 +15,7 @@ from typing import Any, cast
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tocsin.consumers.errors import LaneFenced, TransactionAborted
-from tocsin.consumers.lane import Copy
+from tocsin.consumers.lane_transaction import Copy
 from tocsin.schemas.bundle import KafkaConfig
 
 # A re-sent EndTxn can end a later transaction (KAFKA-17754; librdkafka has no per-transaction epoch bump). librdkafka

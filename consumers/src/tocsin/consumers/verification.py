@@ -10,7 +10,7 @@ from functools import cache
 from tocsin.consumers.alert_reader import Record
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import DirectoryUnreadable
-from tocsin.consumers.lane import Context
+from tocsin.consumers.lane_transaction import Context
 from tocsin.schemas.directory import Directory
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic

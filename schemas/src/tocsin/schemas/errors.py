@@ -66,6 +66,7 @@ class Reason(StrEnum):
     REPLAYED = "replayed"
     STALE = "stale"
     CONFLICT = "conflict"
+    TRANSITION = "transition"
 
 
 class Rejection(TocsinSchemaError):

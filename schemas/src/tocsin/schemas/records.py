@@ -44,7 +44,7 @@ class Decision(TypedDict):
     """The audit record of one alert, or of a later change of who may have it. `seq` rises by one in a lane."""
 
     seq: int
-    kind: Literal["ALERT", "GAINED", "WITHHELD"]
+    kind: Literal["ALERT", "GAINED", "WITHHELD", "EXPIRED"]
     outcome: Literal["ACCEPTED", "REJECTED", "DUPLICATE"]
     reason: str | None
     detail: str | None
@@ -61,6 +61,7 @@ class Decision(TypedDict):
     revision: int | None
     given: list[GivenTo]
     refused: list[RefusedTo]
+    erased: list[str]
     acl_digest: bytes
     acl_read_at: int
     directory_version: int
@@ -95,6 +96,7 @@ class LedgerEntry(TypedDict):
     offset: int
     sha256: bytes
     expires_at: int
+    forget_at: int
     signer: str
     test: bool
     value: bytes
@@ -110,10 +112,11 @@ class Behind(TypedDict):
 
 
 class LedgerMark(TypedDict):
-    """How far debts are paid: by decision number, for all but those behind."""
+    """How far debts are paid, by decision number, for all but those behind; when the line was last tested."""
 
     paid: int
     behind: list[Behind]
+    tested_at: int
 
 
 class LedgerPosition(TypedDict):

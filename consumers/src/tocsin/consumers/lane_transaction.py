@@ -1,0 +1,98 @@
+"""What a transaction of a lane is decided on, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tocsin.consumers.decide import Subscription
+from tocsin.consumers.ledger import (
+    MARK_KEY,
+    Entry,
+    Headers,
+    Mark,
+    Position,
+    encode_entry,
+    encode_mark,
+    encode_position,
+    position_key,
+)
+from tocsin.consumers.sight import Sight
+from tocsin.schemas.directory import Directory
+
+SOURCE_HEADER = "tocsin-source"
+RULE_HEADER = "tocsin-rule"
+
+Notary = Callable[[Mapping[str, Any]], tuple[bytes, Headers]]
+
+
+class Source(NamedTuple):
+    """Where a record was read."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class Copy(NamedTuple):
+    """One record for one inbox; without a value it erases what the inbox has under its key."""
+
+    member: str
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a transaction is decided on, each piece read once at its beginning.
+
+    `unavailable` are members whose inbox is known not to take copies now. `notary` turns a notice into signed bytes.
+    """
+
+    sight: Sight
+    directory: Directory
+    subscriptions: Mapping[str, Subscription]
+    unavailable: frozenset[str]
+    now_ms: int
+    worker: str
+    notary: Notary
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What to write, and what the lane becomes once that is committed."""
+
+    copies: list[Copy] = field(default_factory=list[Copy])
+    decisions: list[bytes] = field(default_factory=list[bytes])
+    entries: dict[str, Entry | None] = field(default_factory=dict[str, Entry | None])
+    positions: dict[str, Position] = field(default_factory=dict[str, Position])
+    due: dict[str, int] = field(default_factory=dict[str, int])
+    settled: list[str] = field(default_factory=list[str])
+    caught_up: list[str] = field(default_factory=list[str])
+    postponed: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    cleared: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    mark: Mark = field(default_factory=Mark)
+    mark_before: Mark = field(default_factory=Mark)
+    seq: int = 0
+    owed: int = 0
+
+    def ledger_records(self) -> Iterable[tuple[bytes, bytes | None]]:
+        """Key and value of each ledger record."""
+        for key, entry in self.entries.items():
+            yield key.encode(), None if entry is None else encode_entry(entry)
+        for position in self.positions.values():
+            yield position_key(position), encode_position(position)
+        if self.mark != self.mark_before:
+            yield MARK_KEY, encode_mark(self.mark)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return not (self.decisions or self.entries or self.positions or self.mark != self.mark_before)

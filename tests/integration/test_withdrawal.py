@@ -1,0 +1,82 @@
+"""Corrections, retractions and expiry on a real Kafka: who is told, and what is left in the inboxes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.world import World, revised, takedown, wait_until
+from tocsin.consumers.copies import Received
+from tocsin.consumers.inbox import Inbox
+from tocsin.producers.publisher import Publisher
+from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.models import SiteTakenDown
+from tocsin.schemas.uuid7 import uuid7
+
+EVERYONE = ("reader-00", "reader-01", "reader-02")
+
+
+def _retracted(alert: SiteTakenDown, revision: int) -> SiteTakenDown:
+    told = {"alert_id": str(uuid7()), "revision": revision, "status": "RETRACTED", "status_reason": "FALSE_POSITIVE"}
+    return SiteTakenDown(header=alert.header.model_copy(update=told), details=None)
+
+
+def _publish(bundle: Bundle, *alerts: SiteTakenDown) -> None:
+    with Publisher(bundle) as publisher:
+        for alert in alerts:
+            publisher.publish(alert)
+        assert publisher.flush(20) == 0
+
+
+def _wait(world: World, member: str, key: str, value: bytes | None) -> None:
+    wait_until(
+        lambda: any((m.key(), m.value()) == (key.encode(), value) for m in world.inbox(member)), 20, f"{key}: {member}"
+    )
+
+
+def _decision(world: World, alert: SiteTakenDown) -> dict[str, Any]:
+    [decision] = [one for one in world.decisions() if one["alert_id"] == alert.header.alert_id]
+    return decision
+
+
+def _received(world: World, member: str) -> list[Received]:
+    with Inbox(world.member(member), follow=False, group="withdrawal", include_erasures=True) as inbox:
+        received = list(inbox)
+        assert inbox.unverified == {}
+    return received
+
+
+def test_a_retraction_reaches_everyone_who_was_ever_given_it(world: World) -> None:
+    """Copies are erased and each reader holds a verified notice; a later revision is refused aloud."""
+    bundle = world.member("hotline-se")
+    first = takedown(bundle, 71)
+    second, last, late = revised(first, 2), _retracted(first, 7), revised(first, 8)
+    key = f"hotline-se/{first.header.lineage_id}"
+    _publish(bundle, first, second)
+    for reader in EVERYONE:
+        _wait(world, reader, key, second.to_avro())
+    _publish(bundle, last, late)
+    for reader in EVERYONE:
+        _wait(world, reader, key, None)
+        mine = [one for one in _received(world, reader) if one.key.endswith(key)]
+        assert [one.kind.value for one in mine] == ["alert", "alert", "erasure", "notice"]
+        notice = mine[-1].notice
+        assert notice is not None
+        assert (notice["kind"], notice["lineage_id"]) == ("WITHDRAWN", first.header.lineage_id)
+    assert sorted(_decision(world, last)["erased"]) == list(EVERYONE)
+    assert _decision(world, last)["given"] == []
+    wait_until(lambda: any(one["alert_id"] == late.header.alert_id for one in world.decisions()), 20, "late")
+    assert _decision(world, late)["reason"] == "transition"
+
+
+def test_what_expires_is_erased(world: World) -> None:
+    """By itself and without a notice, a moment after its time."""
+    bundle = world.member("hotline-se")
+    alert = takedown(bundle, 72, expires_at=datetime.now(UTC) + timedelta(seconds=6))
+    key = f"hotline-se/{alert.header.lineage_id}"
+    _publish(bundle, alert)
+    _wait(world, "reader-00", key, alert.to_avro())
+    _wait(world, "reader-00", key, None)
+    kinds = [one["kind"] for one in world.decisions() if one["lineage_id"] == alert.header.lineage_id]
+    assert kinds == ["ALERT", "EXPIRED"]
+    assert not [m for m in world.inbox("reader-00") if m.key() == f"withdrawn/{key}".encode()]
