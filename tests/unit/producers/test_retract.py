@@ -190,9 +190,10 @@ def test_a_retraction_that_breaks_a_rule_is_refused(
     exchange: MemoryExchange, bundle: Bundle, words: dict[str, Any], message: str
 ) -> None:
     """By field and rule, without content; nothing is stored."""
+    asked: dict[str, Any] = {"lineage_id": str(uuid7()), "reason": "ERROR", "topic": GREEN, **words}
     with opened(exchange, bundle) as publisher:
         with pytest.raises(AlertRefused, match=message):
-            publisher.retract(**{"lineage_id": str(uuid7()), "reason": "ERROR", "topic": GREEN, **words})
+            publisher.retract(**asked)
         assert sum(publisher.status().counts.values()) == 0
 
 
