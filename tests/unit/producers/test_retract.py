@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from tocsin.schemas.names import AlertTopic, AlertType, Tlp
 from tocsin.schemas.uuid7 import uuid7
 
 WAIT_S = 10.0
+MANUAL = (Path(__file__).parents[3] / "docs" / "retract.md").read_text()
 YEAR_MS = 366 * 86_400_000
 GREEN = AlertTopic("se", AlertType.SITE_TAKEN_DOWN, Tlp.GREEN)
 TYPES = (AlertType.SITE_TAKEN_DOWN,)
@@ -214,6 +216,18 @@ def test_the_secretariat_retracts_for_a_publisher(exchange: MemoryExchange, bund
     assert header["evidence_kind"] == "LE_REQUEST"
     assert dict(record.headers)["dsse-keyid"] == secretariat.signing_key().key_id.encode()
     assert [outcome for outcome, _ in decided(exchange)] == ["ACCEPTED"] * 2
+
+
+def test_the_manuals_code_runs_as_it_stands_there(exchange: MemoryExchange, bundle: Bundle) -> None:
+    """It retracts."""
+    [code] = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
+    alert = takedown(bundle, 1)
+    with opened(exchange, bundle) as publisher:
+        publisher.publish(alert)
+    own = code.replace("Publisher(Bundle.load(bundle_folder))", "opened(exchange, Bundle.load(bundle_folder))")
+    names = {"bundle_folder": bundle.path, "lineage_id": alert.header.lineage_id}
+    exec(own, {**names, "opened": opened, "exchange": exchange})  # noqa: S102  # the manual's own code
+    assert written(exchange)[-1]["header"]["status_reason"] == "FALSE_POSITIVE"
 
 
 # -- correcting and disputing --------------------------------------------------------------------------------------
