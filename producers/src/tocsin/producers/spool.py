@@ -190,6 +190,7 @@ class Spool:
         self._db.execute("PRAGMA journal_mode = WAL")
         # deleted content is overwritten with zeros
         self._db.execute("PRAGMA secure_delete = ON")
+        self._db.execute("PRAGMA temp_store = MEMORY")  # no content in temporary files either
         self._db.execute("PRAGMA synchronous = FULL")
         if is_new:
             self._db.executescript(_SCHEMA)
