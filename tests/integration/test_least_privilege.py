@@ -67,6 +67,8 @@ def _rights(login: str) -> Rights:
     published = {
         f"alerts.{member['jurisdiction']}.{kind}.{label}" for kind in member.get("publishes", ()) for label in LABELS
     }
+    if member["role"] == "secretariat":
+        published = {topic for topic in _all_topics() if topic.startswith("alerts.")}
     return Rights({f"inbox.{login}", "directory", "audit.checkpoints"}, {f"outbox.{login}", *published})
 
 

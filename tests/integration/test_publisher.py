@@ -1,4 +1,4 @@
-"""Publishing to a real Kafka by command and library: files, a broker that is away, kill -9, a missing right."""
+"""Publishing to a real Kafka by command and library: files, a broker away, kill -9, a missing right, retracting."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ POLICY: dict[str, Any] = {
     "roots": 1,
     "roots_threshold": 1,
     "members": {
+        "secretariat-eu": {"role": "secretariat", "jurisdiction": "de"},
         "hotline-se": {"role": "hotline", "jurisdiction": "se", "publishes": ["site-taken-down"]},
         "acquirer-de": {"role": "acquirer", "jurisdiction": "de", "publishes": ["merchant-terminated"]},
         "bank-fr": {"role": "bank", "jurisdiction": "fr", "publishes": ["descriptor-reused"]},
@@ -239,3 +240,47 @@ def test_kill_9_of_a_publisher_loses_nothing_and_no_inbox_has_it_twice(world: Wo
 
     wait_until(lambda: copies().keys() == values.keys(), 30, "all copies")
     assert set(copies().values()) == {1}
+
+
+def _retract(world: World, member: str, lineage: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tocsin.deploy", "retract", lineage, "--as", str(world.home / "members" / member)]
+    return subprocess.run(
+        [*command, "--output", "json", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_retraction_by_command_is_in_the_topic_once(own: World, tmp_path: Path) -> None:
+    """By lineage alone where it was published; again it says so; by topic from a spool that does not know it."""
+    topic, file = "alerts.se.site-taken-down.green", _one_line(tmp_path, 4)
+    assert _publish(own, "hotline-se", file).returncode == 0
+    lineage = decode(own.read([topic])[-1].value() or b"")[1]["header"]["lineage_id"]
+    done, again = (_retract(own, "hotline-se", lineage, "--reason", "FALSE_POSITIVE") for _ in range(2))
+    [row], [repeated] = _rows(done), _rows(again)
+    assert (done.returncode, row["state"], row["topic"]) == (0, "retracted", topic)
+    assert "is sent a withdrawal notice" in done.stderr
+    assert (again.returncode, repeated) == (0, {**row, "state": "known"})
+    assert _publish(own, "hotline-se", file).returncode == 0
+    _, record = decode(own.read([topic])[-1].value() or b"")
+    assert (record["header"]["lineage_id"], record["header"]["status"], record["details"]) == (
+        lineage,
+        "RETRACTED",
+        None,
+    )
+    assert record["header"]["alert_id"] == row["alert"]
+
+
+def test_the_secretariat_retracts_for_a_member(own: World, tmp_path: Path) -> None:
+    """By its own key and login, from what it alone knows: lineage, type, label and jurisdiction."""
+    topic = "alerts.se.site-taken-down.green"
+    alert = takedown(own.member("hotline-se"), 5)
+    with Publisher(own.member("hotline-se"), spool=tmp_path / "alerts.db") as publisher:
+        publisher.publish(alert)
+        assert publisher.flush(40) == 0
+    where = ["--publisher", "hotline-se", "--jurisdiction", "se", "--type", "site-taken-down", "--tlp", "GREEN"]
+    done = _retract(own, "secretariat-eu", alert.header.lineage_id, "--reason", "COURT_ORDER", *where)
+    assert done.returncode == 0, done.stderr
+    message = own.read([topic])[-1]
+    header = decode(message.value() or b"")[1]["header"]
+    assert (header["lineage_id"], header["publisher"]) == (alert.header.lineage_id, "hotline-se")
+    key_id = own.member("secretariat-eu").signing_key().key_id.encode()
+    assert ("dsse-keyid", key_id) in (message.headers() or [])

@@ -19,7 +19,7 @@ from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, AlertType, Tlp
 
 TODAY = date(2026, 11, 23)
 PLACES = ("de", "fr", "us")
-ROLES = ("bank", "isp", "police")
+ROLES = ("bank", "isp", "police", "secretariat")
 CLIENT = "127.0.0.1"
 EXAMPLE = Path("deploy/policies/coalition.yaml")
 
@@ -114,6 +114,20 @@ def test_a_policy_means_what_it_says(seed: int) -> None:
     turned = policy.model_copy(update={"agreements": policy.agreements[::-1]})
     assert compile_policy(turned, TODAY).rows == desired.rows
     assert all(row.name.endswith(".") for row in desired.rows if row.pattern == "PREFIXED")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_alert_topics_are_written_by_their_publishers_and_the_secretariat(seed: int) -> None:
+    """By active members only: each its own types in its jurisdiction, the secretariat all, to revise for others."""
+    policy = random_policy(seed)
+    acls = AclSet(compile_policy(policy, TODAY).rows)
+    places = {member.jurisdiction for member in policy.members.values()}
+    topics = [AlertTopic(place, kind, tlp) for place in places for kind in AlertType for tlp in Tlp]
+    for name, member in policy.members.items():
+        for topic in topics:
+            own = topic.type in member.publishes and topic.jurisdiction == member.jurisdiction
+            may = member.status == "active" and (own or member.role == "secretariat")
+            assert acls.decide(f"User:{name}", CLIENT, "WRITE", "TOPIC", topic.name).allowed == may
 
 
 FOREIGN = {

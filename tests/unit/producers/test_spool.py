@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tocsin.producers.errors import AlertRefused, PublisherClosed, SpoolDamaged, SpoolError, SpoolFull, SpoolInUse
-from tocsin.producers.spool import REMEMBERED_MS, Spool
-from tocsin.producers.spool_rows import Known, Row, Settled, State
+from tocsin.producers.spool import OVERTAKEN, REMEMBERED_MS, Spool
+from tocsin.producers.spool_rows import Known, Lineage, Outcome, Row, Settled, State
 
 TOPIC = "alerts.se.site-taken-down.green"
 NOBODY = 65_534
@@ -121,13 +121,14 @@ def test_an_alert_id_is_of_one_content(path: Path) -> None:
 
 
 def test_keys_are_forgotten_after_400_days_and_not_before(path: Path) -> None:
-    """Only of what is on the broker: what waits is never forgotten."""
+    """Only of what is on the broker and has expired: what waits or lives is never forgotten."""
     clock = [0]
     with AskedSpool(path, now=lambda: clock[0]) as spool:
-        spool.add(row(1), "delivered")
-        spool.settle([Settled(one, State.ACKED) for one in spool.take(1)])
+        spool.add(replace(row(1), expires_at=1), "delivered")
+        spool.add(row(3), "lives")
+        spool.settle([Settled(one, State.ACKED) for one in spool.take(2)])
         spool.add(row(2), "waits")
-    for now, known in ((REMEMBERED_MS, {"delivered", "waits"}), (REMEMBERED_MS + 1, {"waits"})):
+    for now, known in ((REMEMBERED_MS, {"delivered", "lives", "waits"}), (REMEMBERED_MS + 1, {"lives", "waits"})):
         clock[0] = now
         with AskedSpool(path, now=lambda: clock[0]) as spool:
             found = spool.ask("SELECT idempotency_key FROM alert")
@@ -203,6 +204,156 @@ def test_those_that_wait_are_named_before_the_dead(path: Path) -> None:
             ("alert-2", "denied"),
             ("alert-0", "expired"),
         ]
+
+
+# -- retractions, and what is left of the content ------------------------------------------------------------------
+
+
+def retraction(number: int, *, lineage: str, revision: int) -> Row:
+    """A retraction as the publisher makes it."""
+    return replace(row(number, lineage=lineage, revision=revision), status="RETRACTED")
+
+
+def test_a_retraction_overtakes_what_waits_and_still_goes(path: Path) -> None:
+    """Lower revisions of its lineage are dropped with their content; others' and other publishers' are not."""
+    with AskedSpool(path) as spool:
+        spool.add(row(1, lineage="same"), "key-1")
+        spool.add(row(2, lineage="same", revision=2))
+        spool.add(replace(row(3, lineage="same"), publisher="other"))
+        spool.add(row(4))
+        spool.add(retraction(5, lineage="same", revision=9))
+        assert ids(spool.take(10)) == ["alert-3", "alert-4", "alert-5"]
+        assert [spool.outcome(f"alert-{number}") for number in (1, 2)] == [
+            Outcome(f"alert-{number}", TOPIC, State.DEAD, OVERTAKEN) for number in (1, 2)
+        ]
+        assert spool.ask("SELECT count(value) FROM alert") == [(3,)]
+        assert spool.add(row(6), "key-1") == Known("alert-1", TOPIC)
+        assert spool.troubles(10) == []
+
+
+@pytest.mark.parametrize("end", [State.NEW, State.ACKED])
+def test_a_retraction_waits_for_what_is_sent(path: Path, end: State) -> None:
+    """Whatever the answer, the retraction is next: a revision that was refused is not sent again."""
+    with Spool(path) as spool:
+        spool.add(row(1, lineage="same"))
+        sent = spool.take(10)
+        spool.add(retraction(2, lineage="same", revision=2))
+        assert spool.take(10) == []
+        spool.settle([Settled(one, end) for one in sent])
+        assert ids(spool.take(10)) == ["alert-2"]
+
+
+def test_a_retraction_overtakes_what_an_ended_process_had_sent(path: Path) -> None:
+    """It was SENT when the retraction came; after a start it is not sent again."""
+    with Spool(path) as spool:
+        spool.add(row(1, lineage="same"))
+        spool.take(10)
+        spool.add(retraction(2, lineage="same", revision=2))
+    size = row(2).size_bytes
+    with Spool(path, size_bytes_max=2 * size) as spool:
+        assert ids(spool.take(10)) == ["alert-2"]
+        assert spool.add(row(3)) is None
+        with pytest.raises(SpoolFull):
+            spool.add(row(4))
+
+
+def test_below_a_retraction_nothing_is_taken(path: Path) -> None:
+    """The same or a lower revision is refused; a higher one is a new word on the matter."""
+    with Spool(path) as spool:
+        spool.add(retraction(1, lineage="same", revision=5))
+        for revision in (4, 5):
+            with pytest.raises(AlertRefused, match=r"^header\.revision: the lineage was retracted by revision 5"):
+                spool.add(row(2, lineage="same", revision=revision))
+        assert spool.add(row(2, lineage="same", revision=6)) is None
+        assert spool.add(replace(row(3, lineage="same"), publisher="other")) is None
+
+
+def test_a_full_spool_takes_a_retraction(path: Path) -> None:
+    """What was told must not stay told for want of room; and there is room for what it overtakes."""
+    with Spool(path, size_bytes_max=row(1).size_bytes) as spool:
+        spool.add(row(1, lineage="same"))
+        spool.add(retraction(2, lineage="same", revision=2))
+        with pytest.raises(SpoolFull):
+            spool.add(row(3))
+        spool.settle([Settled(one, State.ACKED) for one in spool.take(10)])
+        assert spool.add(row(3)) is None
+
+
+def test_a_lineage_is_remembered_without_its_content(path: Path) -> None:
+    """By its highest revision: topic, status and whether it was a test, also after a reopening."""
+    with Spool(path) as spool:
+        spool.add(row(2, lineage="same", revision=7))
+        spool.add(replace(row(1, lineage="same"), topic="other"))
+        for _ in range(2):
+            spool.settle([Settled(one, State.ACKED) for one in spool.take(10)])
+    with Spool(path) as spool:
+        known = Lineage(
+            "hotline-se", "same", 7, "ACTIVE", test=False, topic=TOPIC, alert_id="alert-2", state=State.ACKED
+        )
+        assert spool.lineage("hotline-se", "same") == known
+        assert not known.retracted
+        assert spool.lineage("other", "same") is None
+        spool.add(replace(retraction(3, lineage="same", revision=8), test=True))
+        found = spool.lineage("hotline-se", "same")
+        assert found is not None
+        assert (found.retracted, found.test, found.revision) == (True, True, 8)
+
+
+MARKER = b"what was told"
+
+
+def _marked(number: int, size: int) -> Row:
+    """A row whose content can be searched for."""
+    return replace(row(number), value=MARKER * (size // len(MARKER)), headers=[("dsse-sig", MARKER * 5)])
+
+
+def _found(path: Path) -> dict[str, int]:
+    """The files that hold the marker, as bytes or in hexadecimal, and how often."""
+    counts = {
+        one.name: sum(one.read_bytes().count(text) for text in (MARKER, MARKER.hex().encode()))
+        for one in path.parent.iterdir()
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def _deliver_marked(spool: Spool) -> None:
+    """Alerts of every size, on the broker, dead or waiting again, in no order."""
+    draw = random.Random(1)
+    for number in range(400):
+        spool.add(_marked(number, draw.choice([100, 400, 2_000, 9_000])))
+        if number % 40 == 0:
+            _settle_marked(spool, draw)
+    while spool.waiting():
+        _settle_marked(spool, draw)
+
+
+def _settle_marked(spool: Spool, draw: random.Random) -> None:
+    taken = spool.take(draw.randrange(1, 60))
+    for one in taken[:5]:
+        spool.resign(one)
+    spool.settle([Settled(one, draw.choice([State.NEW, State.ACKED, State.ACKED, State.DEAD])) for one in taken])
+
+
+@pytest.mark.parametrize("ended", ["open", "closed"])
+def test_no_content_is_left_in_the_files(path: Path, ended: str) -> None:
+    """Once it is delivered or dead and erased, or the spool is closed, no file has it, free pages included."""
+    with AskedSpool(path) as spool:
+        _deliver_marked(spool)
+        assert _found(path), "the search finds what is there"
+        if ended == "open":
+            spool.erase()
+            assert _found(path) == {}
+    assert _found(path) == {}
+
+
+def test_it_is_secure_deletion_that_erases(path: Path) -> None:
+    """Without it the bytes stay in free pages: some builds of SQLite have it by default, others do not."""
+    with AskedSpool(path) as spool:
+        assert spool.ask("PRAGMA secure_delete") == [(1,)]
+        spool.ask("PRAGMA secure_delete = OFF")
+        _deliver_marked(spool)
+        spool.erase()
+        assert _found(path)
 
 
 # -- no room -------------------------------------------------------------------------------------------------------
@@ -308,8 +459,8 @@ def test_a_spool_of_another_release_is_kept_for_it(path: Path) -> None:
     """It is not damaged: that release can deliver it."""
     filled(path, 1)
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("PRAGMA user_version = 2")
-    with pytest.raises(SpoolError, match=r"of another release \(version 2\)") as refused:
+        db.execute("PRAGMA user_version = 1")
+    with pytest.raises(SpoolError, match=r"of another release \(version 1\)") as refused:
         Spool(path)
     assert not isinstance(refused.value, SpoolDamaged)
 

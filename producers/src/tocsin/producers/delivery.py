@@ -23,6 +23,8 @@ PACE_S: Final = 0.005
 QUIET_POLL_S: Final = 0.05
 REST_S: Final = 1.0
 RETRY_S: Final = 1.0
+# between two erasures of what has been delivered: each waits for the disk
+ERASE_S: Final = 1.0
 RETRY_S_MAX: Final = 30.0
 
 _REASONS: Final[Mapping[Kind, str]] = {
@@ -48,7 +50,8 @@ class Delivery:
     """Takes alerts from the spool, sends them, and records what became of them.
 
     A topic that refuses is tried again after 1, 2, 4 ... 30 seconds, and holds up no other topic. A writer that reaches
-    nobody is given everything again after a second.
+    nobody is given everything again after a second. What has been delivered is out of the spool's files two seconds
+    later.
     """
 
     def __init__(self, spool: Spool, writer: Writer, signer: Signer, now: Callable[[], int]) -> None:
@@ -61,6 +64,7 @@ class Delivery:
         self._holds: dict[str, _Hold] = {}
         self._pause_until = 0.0
         self._sent_at = 0.0
+        self._erased_at = 0.0
         self._asked = 0  # calls of wake()
         self._answered = -1  # the call after which nothing could be sent
         self._change = threading.Condition()
@@ -122,8 +126,9 @@ class Delivery:
                 self._change.notify_all()
 
     def _step(self) -> None:
-        asked = self._asked
         try:
+            self._erase()
+            asked, now = self._asked, time.monotonic()
             sent = self._send_some()
             self._poll()
             settled = self._settle()
@@ -132,7 +137,7 @@ class Delivery:
             self._rest(REST_S)
             return
         if not (sent or settled or self._out):
-            self._idle(asked)
+            self._idle(asked, now)
 
     def _send_some(self) -> int:
         now = time.monotonic()
@@ -210,9 +215,14 @@ class Delivery:
                 self._change.notify_all()
         return count
 
-    def _idle(self, asked: int) -> None:
-        """Nothing can be sent: wait for a new alert or for a hold's end, and let the writer report now and then."""
+    def _erase(self) -> None:
         now = time.monotonic()
+        if self._spool.to_erase and now >= self._erased_at + ERASE_S:
+            self._erased_at = now
+            self._spool.erase()
+
+    def _idle(self, asked: int, now: float) -> None:
+        """Nothing could be sent at `now`: wait for a new alert or for a hold's end, and let the writer report."""
         ends = [hold.until - now for hold in self._holds.values()]
         ends += [self._pause_until - now, self._sent_at + PACE_S - now]
         with self._change:

@@ -2,6 +2,7 @@
 
 TocsinProducerError
 ├── AlertRefused         the caller's: the alert breaks a rule; field and rule, nothing was stored
+│   └── LineageUnknown   a retraction of what this spool does not know; its topic must be given
 ├── PublisherClosed      the caller's: used after close()
 ├── SpoolError           the spool cannot take the alert
 │   ├── SpoolFull        it, or the disk under it, is full; nothing was stored
@@ -29,6 +30,10 @@ class AlertRefused(TocsinProducerError):
     def rule(self) -> str:
         """The rule that the field breaks."""
         return str(self).partition(": ")[2]
+
+
+class LineageUnknown(AlertRefused):
+    """This spool does not know the lineage; with its topic it can be retracted all the same."""
 
 
 class PublisherClosed(TocsinProducerError):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from tocsin.producers.delivery import Delivery
-from tocsin.producers.errors import AlertRefused, PublisherClosed
+from tocsin.producers.errors import AlertRefused, LineageUnknown, PublisherClosed
 from tocsin.producers.kafka import KafkaWriter
+from tocsin.producers.revisions import clock_revision, retraction, revised
 from tocsin.producers.signer import Signer
 from tocsin.producers.spool import SIZE_BYTES_MAX, Spool, now_ms
-from tocsin.producers.spool_rows import Outcome, Row, State
+from tocsin.producers.spool_rows import Lineage, Outcome, Row, State
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import Writer
 from tocsin.schemas.catalog import schema
@@ -22,7 +25,9 @@ from tocsin.schemas.codec import VALUE_BYTES_MAX, encode
 from tocsin.schemas.directory import SECRETARIAT_ROLE
 from tocsin.schemas.errors import Rejection
 from tocsin.schemas.guard import check_content
+from tocsin.schemas.header import StatusReason
 from tocsin.schemas.models import Alert
+from tocsin.schemas.names import AlertTopic
 from tocsin.schemas.semantics import check_published, check_semantics
 
 CLOSE_S: Final = 10.0
@@ -88,6 +93,7 @@ class Publisher:
         path = bundle.path / "spool" / "alerts.db" if spool is None else spool
         self._spool = Spool(path, size_bytes_max=size_bytes_max, now=now)
         self._delivery = Delivery(self._spool, self._writer, self._signer, now)
+        self._revising = threading.Lock()
         self._closed = False
 
     def publish(self, alert: Alert, idempotency_key: str | None = None) -> Published:
@@ -123,6 +129,8 @@ class Publisher:
             publisher=header.publisher,
             lineage_id=header.lineage_id,
             revision=header.revision,
+            status=header.status,
+            test=header.test,
             topic=alert.topic.name,
             expires_at=int(header.expires_at.timestamp() * 1_000),
             sha256=hashlib.sha256(value).digest(),
@@ -160,6 +168,89 @@ class Publisher:
             raise AlertRefused(f"header.publisher: must be {config.member}, whose bundle this is")
         if header["expires_at"] <= self._now():
             raise AlertRefused("header.expires_at: in the past")
+
+    # -- later revisions ---------------------------------------------------------------------------------------------
+
+    def retract(
+        self,
+        lineage_id: str,
+        reason: StatusReason,
+        *,
+        topic: AlertTopic | None = None,
+        revision: int | None = None,
+        publisher: str | None = None,
+        note: str | None = None,
+    ) -> Published:
+        """Withdraw a lineage: publish its RETRACTED revision, which needs none of its content.
+
+        A lineage that this spool knows needs nothing more. Of another one (another machine's, a lost spool's) give the
+        `topic`. `revision` must be above every earlier one; by default it is the seconds since 2020, or one above what
+        the spool knows if that is more. The secretariat retracts for `publisher`.
+
+        Revisions of the lineage that wait are not sent any more. Retracting what is retracted stores nothing, and
+        returns the first retraction, unless a higher `revision` is given.
+
+        Raises:
+            LineageUnknown: this spool does not know it, and no `topic` is given.
+            AlertRefused: it breaks a rule, `revision` is not above what the spool knows included.
+            SpoolError, BundleInvalid, PublisherClosed: as of `publish`.
+        """
+        owner = publisher or self._bundle.member
+        with self._revising:
+            known = self._spool.lineage(owner, lineage_id)
+            if known is not None and known.retracted and (revision or 0) <= known.revision:
+                return Published(known.alert_id, known.topic, repeated=True)
+            alert = retraction(
+                topic or _topic(known),
+                owner,
+                lineage_id,
+                reason,
+                revision=self._next_revision(known) if revision is None else _above(known, revision),
+                now=self._time(),
+                test=known is not None and known.test,
+                note=note,
+            )
+            return self.publish(alert)
+
+    def correct(self, alert: Alert, reason: StatusReason, idempotency_key: str | None = None) -> Published:
+        """Publish `alert`, with the content that holds now, as the CORRECTED next revision of its lineage.
+
+        Its alert id, revision and time of publication are made anew; the rest of it is what everyone is told from now.
+
+        Raises:
+            AlertRefused: it breaks a rule, or its lineage is retracted.
+            SpoolError, BundleInvalid, PublisherClosed: as of `publish`.
+        """
+        return self._revise(alert, "CORRECTED", reason, idempotency_key)
+
+    def dispute(self, alert: Alert, reason: StatusReason, idempotency_key: str | None = None) -> Published:
+        """Publish `alert` as the DISPUTED next revision of its lineage: not to be acted on until it is settled.
+
+        Raises:
+            As `correct`.
+        """
+        return self._revise(alert, "DISPUTED", reason, idempotency_key)
+
+    def _revise(
+        self, alert: Alert, status: Literal["CORRECTED", "DISPUTED"], reason: StatusReason, key: str | None
+    ) -> Published:
+        header = alert.header
+        with self._revising:
+            known = self._spool.lineage(header.publisher, header.lineage_id)
+            if known is not None and known.retracted:
+                raise AlertRefused("header.status: the lineage is retracted; publish what holds now as a new one")
+            revision = max(self._next_revision(known), header.revision + 1)
+            return self.publish(revised(alert, status, reason, revision=revision, now=self._time()), key)
+
+    def lineage(self, lineage_id: str, publisher: str | None = None) -> Lineage | None:
+        """What this spool remembers of a lineage: its highest revision, topic and state; None if nothing."""
+        return self._spool.lineage(publisher or self._bundle.member, lineage_id)
+
+    def _next_revision(self, known: Lineage | None) -> int:
+        return max(clock_revision(self._time()), known.revision + 1 if known else 1)
+
+    def _time(self) -> datetime:
+        return datetime.fromtimestamp(self._now() / 1_000, UTC)
 
     # -- delivery ----------------------------------------------------------------------------------------------------
 
@@ -214,3 +305,15 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(CLOSE_S if error is None else 0)
+
+
+def _topic(known: Lineage | None) -> AlertTopic:
+    if known is None:
+        raise LineageUnknown("header.lineage_id: not in this spool; give the topic that it was published in")
+    return AlertTopic.parse(known.topic)
+
+
+def _above(known: Lineage | None, revision: int) -> int:
+    if known is not None and revision <= known.revision:
+        raise AlertRefused(f"header.revision: must be above {known.revision}, which this spool has published")
+    return revision

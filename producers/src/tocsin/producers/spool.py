@@ -4,8 +4,11 @@
                 -> DEAD           no later attempt can succeed; `reason` says why
 
 Only `add` waits for the disk. A change of state that a power loss takes back costs a second sending of the same bytes,
-which the exchange's ledger recognises. An acknowledged alert's content is deleted; its ids stay, so that a repeated
-call is recognised.
+which the exchange's ledger recognises. The content of what is ACKED or DEAD is deleted, and `erase` takes it out of the
+files; its ids, revision and topic stay, so that a repeated call is recognised and a lineage can be retracted.
+
+A retraction overtakes: lower revisions that are NEW are not sent any more. One that is SENT is waited for; and the
+retraction goes in any case, since the broker may have what nobody heard of.
 """
 
 from __future__ import annotations
@@ -29,7 +32,20 @@ from tocsin.producers.errors import (
     SpoolFull,
     SpoolInUse,
 )
-from tocsin.producers.spool_rows import COLUMNS, Known, Outcome, Row, Settled, State, pack, unpack
+from tocsin.producers.spool_rows import (
+    COLUMNS,
+    LINEAGE_COLUMNS,
+    RETRACTED,
+    Known,
+    Lineage,
+    Outcome,
+    Row,
+    Settled,
+    State,
+    found_lineage,
+    pack,
+    unpack,
+)
 
 SIZE_BYTES_MAX: Final = 1 << 30
 # kept free on the disk, so that deliveries can still be marked when no more alerts are taken
@@ -37,9 +53,10 @@ DISK_FREE_BYTES_MIN: Final = 8 << 20
 MODE: Final = 0o600
 BUSY_TIMEOUT_MS: Final = 5_000
 REMEMBERED_MS: Final = 400 * 86_400_000
+OVERTAKEN: Final = "retracted before it was delivered"
 
 _APPLICATION_ID: Final = 0x546F6373  # "Tocs"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = f"""
 BEGIN;
 CREATE TABLE alert (
@@ -49,6 +66,8 @@ CREATE TABLE alert (
     publisher TEXT NOT NULL,
     lineage_id TEXT NOT NULL,
     revision INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    test INTEGER NOT NULL,
     topic TEXT NOT NULL,
     expires_at INTEGER NOT NULL,
     sha256 BLOB NOT NULL,
@@ -61,8 +80,9 @@ CREATE TABLE alert (
 );
 CREATE INDEX new ON alert (row_id) WHERE state = 'NEW';
 CREATE INDEX waiting ON alert (lineage_id, publisher, row_id) WHERE state IN ('NEW', 'SENT');
+CREATE INDEX lineage ON alert (lineage_id, publisher, revision);
 CREATE INDEX troubled ON alert (row_id) WHERE reason IS NOT NULL;
-CREATE INDEX acked ON alert (changed_at) WHERE state = 'ACKED';
+CREATE INDEX settled ON alert (changed_at) WHERE state IN ('ACKED', 'DEAD');
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_VERSION};
 COMMIT;
@@ -74,7 +94,25 @@ SELECT {columns} FROM alert AS a WHERE state = 'NEW' AND topic NOT IN ({held}) A
     AND (b.state = 'SENT' OR (b.revision, b.row_id) < (a.revision, a.row_id))
 ) ORDER BY row_id LIMIT ?
 """
+_FIND_LINEAGE: Final = """
+SELECT {columns} FROM alert
+WHERE publisher = ? AND lineage_id = ? ORDER BY revision DESC, row_id DESC LIMIT 1
+"""
+_OVERTAKE: Final = """
+UPDATE alert AS a SET state = 'DEAD', reason = ?, changed_at = ?
+WHERE {which} state = 'NEW' AND EXISTS (
+    SELECT 1 FROM alert AS b
+    WHERE b.lineage_id = a.lineage_id AND b.publisher = a.publisher AND b.status = 'RETRACTED'
+    AND b.revision > a.revision
+) RETURNING row_id, length(value) + length(headers)
+"""
+_FORGET_CONTENT: Final = "UPDATE alert SET value = NULL, headers = NULL WHERE row_id = ?"
+_FORGET: Final = "DELETE FROM alert WHERE state IN ('ACKED', 'DEAD') AND changed_at < ? AND expires_at <= ?"
 _OUTCOMES: Final = "SELECT alert_id, topic, state, reason FROM alert"
+
+
+def _lineage(row: Row) -> tuple[str, str]:
+    return row.lineage_id, row.publisher
 
 
 def now_ms() -> int:
@@ -85,8 +123,8 @@ def now_ms() -> int:
 class Spool:
     """One SQLite file, used by one process at a time, by any of its threads.
 
-    `size_bytes_max` bounds the content that it holds; the ids of acknowledged alerts, some 500 bytes each, come on top
-    and are forgotten after 400 days.
+    `size_bytes_max` bounds the content that it holds; the ids of alerts that are done with, some 500 bytes each, come
+    on top and are forgotten after 400 days, but not before the alert expires.
 
     Raises:
         SpoolInUse: another process, or another Spool of this one, has it.
@@ -103,6 +141,7 @@ class Spool:
         self._growth_bytes = 0
         self._durable = True
         self._closed = False
+        self.to_erase = True  # deleted content may still be in the files
         self._owner = self._own()
         try:
             with self._explained():
@@ -110,6 +149,7 @@ class Spool:
                 try:
                     self._prepare()
                     self._size_bytes = self._measure()
+                    self._start()
                 except BaseException:
                     self._db.close()
                     raise
@@ -148,11 +188,19 @@ class Spool:
         except OSError as error:
             raise SpoolError(f"{self.path}: {error.strerror}; make its owner the one who publishes") from error
         self._db.execute("PRAGMA journal_mode = WAL")
+        # deleted content is overwritten with zeros
+        self._db.execute("PRAGMA secure_delete = ON")
+        self._db.execute("PRAGMA temp_store = MEMORY")  # no content in temporary files either
         self._db.execute("PRAGMA synchronous = FULL")
         if is_new:
             self._db.executescript(_SCHEMA)
-        self._db.execute("UPDATE alert SET state = 'NEW' WHERE state = 'SENT'")
-        self._db.execute("DELETE FROM alert WHERE state = 'ACKED' AND changed_at < ?", (self._now() - REMEMBERED_MS,))
+
+    def _start(self) -> None:
+        """Nobody has what an earlier process had sent; what is over is forgotten."""
+        with self._transaction(durable=False) as db:
+            db.execute("UPDATE alert SET state = 'NEW' WHERE state = 'SENT'")
+            db.execute(_FORGET, (self._now() - REMEMBERED_MS, self._now()))
+            self._overtake()
 
     def _check_version(self) -> bool:
         """Whether it is empty; if not, it is a spool of this release. Changes nothing."""
@@ -232,10 +280,11 @@ class Spool:
         """Store one alert; on the disk when this returns None.
 
         Returns what was stored before under the same idempotency key, or as the very same alert; then nothing is
-        stored.
+        stored. A retraction is taken though `size_bytes_max` is reached, and overtakes what waits of its lineage.
 
         Raises:
-            AlertRefused: the alert id was used for other content.
+            AlertRefused: the alert id was used for other content; or a retraction of this revision or a higher one
+                was stored before.
             SpoolFull: the spool or the disk is full.
             SpoolError: it could not be written.
         """
@@ -243,16 +292,20 @@ class Spool:
             known = self._known(row, idempotency_key)
             if known is not None:
                 return known
+            self._check_retracted(row)
             self._check_room(row)
             db.execute(
-                "INSERT INTO alert (alert_id, idempotency_key, publisher, lineage_id, revision, topic, expires_at,"
-                " sha256, value, headers, key_id, state, changed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,'NEW',?)",
+                "INSERT INTO alert (alert_id, idempotency_key, publisher, lineage_id, revision, status, test, topic,"
+                " expires_at, sha256, value, headers, key_id, state, changed_at)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,'NEW',?)",
                 (
                     row.alert_id,
                     idempotency_key,
                     row.publisher,
                     row.lineage_id,
                     row.revision,
+                    row.status,
+                    row.test,
                     row.topic,
                     row.expires_at,
                     row.sha256,
@@ -263,7 +316,30 @@ class Spool:
                 ),
             )
             self._growth_bytes = row.size_bytes
+            if row.status == RETRACTED:
+                self._overtake(row)
         return None
+
+    def _overtake(self, row: Row | None = None) -> None:
+        """Drop what waits below a retraction, of `row`'s lineage or of all, in a transaction."""
+        which, lineage = ("", ()) if row is None else ("lineage_id = ? AND publisher = ? AND", _lineage(row))
+        find = _OVERTAKE.format(which=which)
+        self._forget_content(self._db.execute(find, (OVERTAKEN, self._now(), *lineage)).fetchall())
+
+    def _forget_content(self, rows: Iterable[tuple[int, int]]) -> None:
+        """Delete the content of rows, each with its size, in a transaction."""
+        for row_id, size_bytes in rows:
+            self._db.execute(_FORGET_CONTENT, (row_id,))
+            self._growth_bytes -= size_bytes
+            self.to_erase = True
+
+    def _check_retracted(self, row: Row) -> None:
+        find = "SELECT max(revision) FROM alert WHERE lineage_id = ? AND publisher = ? AND status = 'RETRACTED'"
+        [revision] = self._db.execute(find, _lineage(row)).fetchone()
+        if revision is not None and row.revision <= revision:
+            raise AlertRefused(
+                f"header.revision: the lineage was retracted by revision {revision}; a later one is higher"
+            )
 
     def _known(self, row: Row, idempotency_key: str | None) -> Known | None:
         find = "SELECT alert_id, topic, sha256 FROM alert WHERE "
@@ -275,7 +351,8 @@ class Spool:
         return None if found is None else Known(found[0], found[1])
 
     def _check_room(self, row: Row) -> None:
-        if self._size_bytes + row.size_bytes > self._size_bytes_max:
+        # what was told must not stay told for want of room
+        if row.status != RETRACTED and self._size_bytes + row.size_bytes > self._size_bytes_max:
             raise SpoolFull(
                 f"{self.path}: full, {self._size_bytes} of {self._size_bytes_max} bytes wait; "
                 "is the broker reachable? Nothing was stored"
@@ -298,18 +375,23 @@ class Spool:
         return [unpack(one) for one in found]
 
     def settle(self, settled: Iterable[Settled]) -> None:
-        """Record what became of rows that were taken; what is ACKED loses its content."""
+        """Record what became of rows that were taken; what is ACKED or DEAD, or was overtaken, loses its content."""
         now, done = self._now(), list(settled)
         with self._transaction(durable=False) as db:
             db.executemany(
                 "UPDATE alert SET state = ?, reason = ?, changed_at = ? WHERE row_id = ?",
                 [(one.state.value, one.reason, now, one.row.row_id) for one in done],
             )
-            acked = [one.row for one in done if one.state is State.ACKED]
-            db.executemany(
-                "UPDATE alert SET value = NULL, headers = NULL WHERE row_id = ?", [(row.row_id,) for row in acked]
-            )
-            self._growth_bytes = -sum(row.size_bytes for row in acked)
+            self._forget_content((one.row.row_id, one.row.size_bytes) for one in done if one.state is not State.NEW)
+            for one in done:
+                if one.state is State.NEW:
+                    self._overtake(one.row)
+
+    def erase(self) -> None:
+        """Take deleted content out of the files: until then it is in the write-ahead log, too. Waits for the disk."""
+        with self._using() as db:
+            [busy, *_] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.to_erase = bool(busy)
 
     def resign(self, row: Row) -> None:
         """Store `row`'s new key id and headers; the value stays."""
@@ -331,13 +413,23 @@ class Spool:
         return {state: counted.get(state.value, 0) for state in State}
 
     def troubles(self, count: int) -> list[Outcome]:
-        """The first `count` alerts that are not on the broker for a known reason, those that wait before the DEAD."""
-        find = f"{_OUTCOMES} WHERE reason IS NOT NULL ORDER BY state = 'DEAD', row_id LIMIT ?"
+        """The first `count` alerts that are not on the broker for a known reason, those that wait before the DEAD.
+
+        What a retraction overtook is none of them.
+        """
+        find = (
+            f"{_OUTCOMES} WHERE reason IS NOT NULL AND reason != '{OVERTAKEN}' ORDER BY state = 'DEAD', row_id LIMIT ?"
+        )
         return self._outcomes(find, count)
 
     def outcome(self, alert_id: str) -> Outcome | None:
         """What became of an alert; None for one that this spool never had, or has forgotten."""
         return next(iter(self._outcomes(f"{_OUTCOMES} WHERE alert_id = ?", alert_id)), None)
+
+    def lineage(self, publisher: str, lineage_id: str) -> Lineage | None:
+        """What is remembered of a lineage, until its revisions have expired and 400 days are over; None if nothing."""
+        found = self._all(_FIND_LINEAGE.format(columns=LINEAGE_COLUMNS), publisher, lineage_id)
+        return found_lineage(found[0]) if found else None
 
     def _outcomes(self, find: str, value: str | int) -> list[Outcome]:
         found = self._all(find, value)

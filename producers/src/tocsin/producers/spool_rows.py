@@ -9,7 +9,11 @@ from typing import Any, Final
 
 from tocsin.schemas.bus import Headers
 
-COLUMNS: Final = "row_id, alert_id, publisher, lineage_id, revision, topic, expires_at, sha256, value, headers, key_id"
+COLUMNS: Final = (
+    "row_id, alert_id, publisher, lineage_id, revision, status, test, topic, expires_at, sha256, value, headers, key_id"
+)
+LINEAGE_COLUMNS: Final = "publisher, lineage_id, revision, status, test, topic, alert_id, state"
+RETRACTED: Final = "RETRACTED"
 
 
 class State(StrEnum):
@@ -29,6 +33,8 @@ class Row:
     publisher: str
     lineage_id: str
     revision: int
+    status: str = "ACTIVE"
+    test: bool = False
     topic: str
     expires_at: int
     sha256: bytes
@@ -49,6 +55,25 @@ class Known:
 
     alert_id: str
     topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a spool remembers of a lineage when its content is gone: its highest revision, and where that stands."""
+
+    publisher: str
+    lineage_id: str
+    revision: int
+    status: str
+    test: bool
+    topic: str
+    alert_id: str
+    state: State
+
+    @property
+    def retracted(self) -> bool:
+        """Whether the last word on it is a retraction that is on the broker, or on its way."""
+        return self.status == RETRACTED and self.state is not State.DEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +102,16 @@ def pack(headers: Headers) -> str:
 
 def unpack(found: tuple[Any, ...]) -> Row:
     """A row from its COLUMNS."""
-    row_id, alert_id, publisher, lineage_id, revision, topic, expires_at, sha256, value, headers, key_id = found
+    row_id, alert_id, publisher, lineage_id, revision, status, test, topic, expires_at, sha256, *rest = found
+    value, headers, key_id = rest
     return Row(
         row_id=row_id,
         alert_id=alert_id,
         publisher=publisher,
         lineage_id=lineage_id,
         revision=revision,
+        status=status,
+        test=bool(test),
         topic=topic,
         expires_at=expires_at,
         sha256=sha256,
@@ -91,3 +119,9 @@ def unpack(found: tuple[Any, ...]) -> Row:
         headers=[(name, bytes.fromhex(content)) for name, content in json.loads(headers)],
         key_id=key_id,
     )
+
+
+def found_lineage(found: tuple[Any, ...]) -> Lineage:
+    """A lineage from its LINEAGE_COLUMNS."""
+    publisher, lineage_id, revision, status, test, topic, alert_id, state = found
+    return Lineage(publisher, lineage_id, revision, status, bool(test), topic, alert_id, State(state))

@@ -8,6 +8,9 @@ from pydantic import model_validator
 
 from tocsin.schemas.model_types import Model, Time
 
+StatusReason = Literal["ERROR", "FALSE_POSITIVE", "ERASURE", "COURT_ORDER", "LE_REQUEST", "DUPLICATE"]
+"""Why a revision is not ACTIVE."""
+
 
 class CaseRef(Model):
     """An opaque reference in another system."""
@@ -30,7 +33,7 @@ class Header(Model):
     lineage_id: str
     revision: int = 1
     status: Literal["ACTIVE", "CORRECTED", "DISPUTED", "RETRACTED"] = "ACTIVE"
-    status_reason: Literal["ERROR", "FALSE_POSITIVE", "ERASURE", "COURT_ORDER", "LE_REQUEST", "DUPLICATE"] | None = None
+    status_reason: StatusReason | None = None
     publisher: str
     jurisdiction: str
     tlp: Literal["CLEAR", "GREEN", "AMBER", "AMBER_STRICT"]

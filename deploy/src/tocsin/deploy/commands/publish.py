@@ -59,29 +59,30 @@ def publish(
                         rows.append(_publish_row(publisher, file, row))  # noqa: PERF401  # kept when a later row raises
             finally:
                 show(rows, output, title="published")
-            _deliver(publisher, timeout)
+            deliver(publisher, timeout)
         finally:
             # after an error or Ctrl-C too
             ours = [publisher.outcome(row["alert"]) for row in rows if row["alert"]]
             status = publisher.status()
             publisher.close(0)  # what there was to wait for has been waited for
-            _explain(status)
+            explain(status)
     dead = any(one is not None and one.state is State.DEAD for one in ours)
     if status.waiting or dead or any(row["state"] == "refused" for row in rows):
         raise typer.Exit(1)
 
 
-def _explain(status: Status) -> None:
+def explain(status: Status) -> None:
     """Tell people what is not on the broker, and why."""
     for one in status.troubles:
-        _say(f"{one.alert_id}: {one.state}: {one.reason}")
+        say(f"{one.alert_id}: {one.state}: {one.reason}")
     if status.waiting:
         if status.connection:
-            _say(f"the broker cannot be reached: {status.connection}")
-        _say(f"alerts waiting in the spool: {status.waiting}; they go the next time that you publish with this bundle")
+            say(f"the broker cannot be reached: {status.connection}")
+        say(f"alerts waiting in the spool: {status.waiting}; they go the next time that you publish with this bundle")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell people, beside the rows."""
     # what a broker says is never read as markup
     _people.print(line, soft_wrap=True, markup=False, highlight=False)
 
@@ -109,7 +110,7 @@ def _left_out(row: Accepted) -> str | None:
     return "left out: " + ", ".join(row.left_out) if row.left_out else None
 
 
-def _deliver(publisher: Publisher, timeout_s: float) -> None:
+def deliver(publisher: Publisher, timeout_s: float) -> None:
     """Wait for the broker, showing progress."""
     total = publisher.waiting()
     deadline = time.monotonic() + timeout_s

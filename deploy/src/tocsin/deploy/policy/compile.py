@@ -15,6 +15,7 @@ from tocsin.consumers.acl_reader import ROWS_MAX
 from tocsin.consumers.decide import Subscription
 from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.policy.document import Agreement, Policy
+from tocsin.schemas.directory import SECRETARIAT_ROLE
 from tocsin.schemas.names import (
     ACCESS_AUDIT_TOPIC,
     CHECKPOINTS_TOPIC,
@@ -170,17 +171,25 @@ def _allow(login: str, operation: str, kind: str, name: str, *, host: str = ANY_
 def _all_rows(policy: Policy, today: date) -> Iterator[tuple[AclRow, str]]:
     for row in fanout_rows(policy.jurisdictions()):
         yield row, "the fan-out's work"
-    for name, member in policy.members.items():
-        # suspended and withdrawn ones too: they are still sent withdrawal notices, and acknowledge them
-        for row in own_rows(name):
-            yield row, "every member's own"
-        if member.status == "active":
-            for kind in member.publishes:
-                yield _publishing_row(name, member.jurisdiction, kind), f"publishes {kind.value}"
+    for name in policy.members:
+        yield from _member_rows(policy, name)
     for agreement in policy.agreements:
         if agreement.in_force(today):
             for row in _agreement_rows(policy, agreement):
                 yield row, f"agreement {agreement.id}"
+
+
+def _member_rows(policy: Policy, name: str) -> Iterator[tuple[AclRow, str]]:
+    member = policy.members[name]
+    # suspended and withdrawn ones too: they are still sent withdrawal notices, and acknowledge them
+    for row in own_rows(name):
+        yield row, "every member's own"
+    if member.status == "active":
+        for kind in member.publishes:
+            yield _publishing_row(name, member.jurisdiction, kind), f"publishes {kind.value}"
+        if member.role == SECRETARIAT_ROLE:
+            for row in _revising_rows(name, policy.jurisdictions()):
+                yield row, "revises for any publisher"
 
 
 def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
@@ -209,6 +218,13 @@ def own_rows(member: str) -> Iterator[AclRow]:
 
 def _publishing_row(member: str, place: str, kind: AlertType) -> AclRow:
     return _allow(member, "WRITE", "TOPIC", f"alerts.{place}.{kind.value}.")
+
+
+def _revising_rows(member: str, places: Collection[str]) -> Iterator[AclRow]:
+    """Who may revise for others writes every alert topic: a publisher that is gone cannot retract."""
+    for place in places:
+        for kind in AlertType:
+            yield _publishing_row(member, place, kind)
 
 
 def _agreement_rows(policy: Policy, agreement: Agreement) -> Iterator[AclRow]:

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tocsin.producers.errors import ImportFailed
 from tocsin.producers.imports.profile import Profile
 from tocsin.producers.imports.rows import Accepted, RowRefused, refusal_of
+from tocsin.producers.revisions import clock_revision
 from tocsin.schemas.descriptors import NORM_VERSION, cut_keys, normalise
 from tocsin.schemas.errors import IdentifierInvalid, Rejection
 from tocsin.schemas.models import MODELS, Alert
@@ -28,7 +29,6 @@ EXPIRES_AFTER_DAYS: Final = {
     AlertType.DESCRIPTOR_REUSED: 2 * 365,
     AlertType.SITE_TAKEN_DOWN: 365,
 }
-_REVISIONS_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _VOLATILE: Final = frozenset({"alert_id", "revision", "observed_at", "published_at", "expires_at"})
 
 
@@ -151,8 +151,8 @@ class AlertMaker:
         }
 
     def _revision(self, lineage_id: str, digest: str) -> int:
-        """Seconds since 2020, so that a later import rises above an earlier one, with no state that could be lost."""
-        clock = int((self.context.now - _REVISIONS_SINCE).total_seconds())
+        """A later import rises above an earlier one."""
+        clock = clock_revision(self.context.now)
         before = self._revisions.get(lineage_id)
         if before is None:
             return clock
