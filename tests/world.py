@@ -152,8 +152,9 @@ class World:
         return [decode(message.value() or b"")[1] for message in self.read(lanes)]
 
     def inbox(self, member: str, *, committed: bool = True) -> list[Message]:
-        """Every record of one inbox."""
-        return self.read([f"inbox.{member}"], committed=committed)
+        """Every record of one inbox but tests of the line."""
+        found = self.read([f"inbox.{member}"], committed=committed)
+        return [message for message in found if not (message.key() or b"").startswith(b"line-test/")]
 
     def wait_decided(self, count: int, timeout_s: float = READY_S) -> None:
         """Wait until `count` records of alert topics are decided."""

@@ -55,7 +55,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running to play with.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop what --keep left running and delete it.")] = False,
 ) -> None:
-    """Show the exchange at work: publish, decide, deliver, refuse, reject, remove sight, give it back, and count."""
+    """Show the exchange at work: publish, decide, deliver, refuse, reject, remove sight, retract, and count."""
     if stop:
         _end(home)
         console.print("Stopped; its folder is deleted.")
@@ -135,6 +135,7 @@ class _Demo:
         self._show_deliveries()
         self._forge()
         self._remove_sight()
+        self._withdraw()
         self._count()
         console.print(f"\nAll of it took {time.monotonic() - began:.0f} s.")
 
@@ -290,6 +291,30 @@ class _Demo:
                 found.add(topic)
         return found
 
+    # -- taking back what was told ------------------------------------------------------------------------------------
+
+    def _withdraw(self) -> None:
+        self._title("acquirer-de corrects an alert, then retracts it: everyone who was ever given it is told")
+        wrong = next(one for one in self.published if one.header.publisher == "acquirer-de")
+        lineage = wrong.header.lineage_id
+        with Publisher(Bundle.load(self.home / "members" / "acquirer-de")) as publisher:
+            publisher.correct(wrong, "ERROR")
+            publisher.retract(lineage, "FALSE_POSITIVE")
+            if publisher.flush(WAIT_S):
+                _fail("the retraction did not reach the broker")
+        _wait(lambda: bool(self._erased(lineage)), "the decision on the retraction")
+        told = set(self._erased(lineage))
+        _wait(lambda: all(self._is_withdrawn(member, lineage) for member in told), "the withdrawal notices")
+        console.print(f"Erased in {len(told)} inboxes, each with a signed notice: {', '.join(sorted(told))}.")
+        console.print("The notice names the lineage and no more. Its members' services now undo what they did.")
+
+    def _erased(self, lineage: str) -> list[str]:
+        return [member for one in self._decisions() if one["lineage_id"] == lineage for member in one["erased"]]
+
+    def _is_withdrawn(self, member: str, lineage: str) -> bool:
+        key = f"withdrawn/acquirer-de/{lineage}".encode()
+        return any(message.key() == key for message in self._inbox(member))
+
     # -- counting, with plain clients --------------------------------------------------------------------------------
 
     def _count(self) -> None:
@@ -304,13 +329,16 @@ class _Demo:
             if one["kind"] == "WITHHELD":
                 for refused in one["refused"]:
                     owed[refused["member"]] -= 1
-        table = Table("member", "given by decisions", "found in inbox")
+        erased = Counter(member for one in decisions for member in one["erased"])
+        table = Table("member", "given by decisions", "copies in inbox", "erased by decisions", "erasures in inbox")
         wrong = 0
         for member in self.policy.members:
-            found = sum(not (message.key() or b"").startswith(b"notice/") for message in self._inbox(member))
-            wrong += found != owed[member]
+            records = self._inbox(member)
+            found = sum(message.value() is not None and not _is_notice(message) for message in records)
+            gone = sum(message.value() is None for message in records)
+            wrong += (found, gone) != (owed[member], erased[member])
             if found or owed[member]:
-                table.add_row(member, str(owed[member]), str(found))
+                table.add_row(member, *map(str, (owed[member], found, erased[member], gone)))
         console.print(table)
         written = {(message.topic(), message.offset()) for message in alerts}
         console.print(f"written {len(written)} = decided {len(decided)}, each once: {set(decided.values()) == {1}}")
@@ -361,6 +389,10 @@ class _Demo:
         finally:
             consumer.close()
         return found
+
+
+def _is_notice(message: Message) -> bool:
+    return (message.key() or b"").startswith((b"notice/", b"withdrawn/", b"line-test/"))
 
 
 def _words(rows: list[dict[str, str]], *fields: str) -> str:
