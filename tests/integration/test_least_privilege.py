@@ -67,7 +67,8 @@ def _rights(login: str) -> Rights:
     published = {
         f"alerts.{member['jurisdiction']}.{kind}.{label}" for kind in member.get("publishes", ()) for label in LABELS
     }
-    return Rights({f"inbox.{login}", "directory", "audit.checkpoints"}, {f"outbox.{login}", *published})
+    own = {f"inbox.{login}", f"outbox.{login}"}
+    return Rights({*own, "directory", "audit.checkpoints"}, {f"outbox.{login}", *published})
 
 
 def _all_topics() -> set[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
-from tocsin.consumers.decide import NO_SIGHT, Audience, Subscription, audience, check_lineage
+from tocsin.consumers.decide import NO_SIGHT, Audience, audience, check_lineage
 from tocsin.consumers.ledger import (
     MARK_KEY,
     Entry,
@@ -27,8 +27,9 @@ from tocsin.consumers.ledger import (
     position_key,
 )
 from tocsin.consumers.sight import Sight
+from tocsin.consumers.subscriptions import Subscriptions
 from tocsin.schemas.catalog import schema
-from tocsin.schemas.codec import encode
+from tocsin.schemas.codec import decode, encode
 from tocsin.schemas.directory import Directory
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic, inbox_topic
@@ -75,7 +76,7 @@ class Context:
 
     sight: Sight
     directory: Directory
-    subscriptions: Mapping[str, Subscription]
+    subscriptions: Subscriptions
     unavailable: frozenset[str]
     now_ms: int
     worker: str
@@ -129,7 +130,7 @@ class Lane:
         self._audiences: dict[str, Audience] = {}
         self._audiences_of: tuple[object, ...] = ()
         # held, so that its id is not another's while it is compared
-        self._subscriptions: Mapping[str, Subscription] = {}
+        self._subscriptions = Subscriptions()
         self._topics: dict[str, AlertTopic] = {}
         self._rebuild()
 
@@ -158,10 +159,11 @@ class Lane:
         if state == self._audiences_of:
             return
         before, self._audiences, self._audiences_of = self._audiences, {}, state
+        changed = context.subscriptions.changed_since(self._subscriptions)
         self._subscriptions = context.subscriptions
         for topic, keys in self._live.items():
             now, known = self.audience(topic, context), before.get(topic)
-            if known is None or not (set(now.members) <= set(known.members) and now.own <= known.own):
+            if known is None or now.gains(known, changed):
                 self.catching_up.update(keys)
 
     def alert_topic(self, topic: str) -> AlertTopic:
@@ -175,8 +177,8 @@ class Lane:
         """Who is given the alerts of `topic`; worked out once per change of sight, subscriptions or directory."""
         known = self._audiences.get(topic)
         if known is None:
-            active = {m: s for m, s in context.subscriptions.items() if context.directory.is_active(m)}
-            known = audience(self.alert_topic(topic), context.sight.readers(topic, context.directory), active)
+            readers = context.sight.readers(topic, context.directory)
+            known = audience(self.alert_topic(topic), readers, context.subscriptions, context.directory.is_active)
             self._audiences[topic] = known
         return known
 
@@ -279,7 +281,7 @@ class Lane:
     def _accept(self, tx: Transaction, context: Context, source: Source, alert: Verified, key: str) -> None:
         header = alert.header
         who = self.audience(source.topic, context)
-        members, rules = who.for_publisher(header["publisher"])
+        members, rules = who.for_alert(header["publisher"], alert.record)
         tx.seq += 1
         given = (Given(tx.seq, header["revision"], members, rules),) if members else ()
         entry = Entry(
@@ -303,7 +305,8 @@ class Lane:
         if members:
             tx.due[key] = tx.seq
             tx.owed += len(members)
-        refused = [{"member": member, "reason": NO_SIGHT} for member in who.refused_for(header["publisher"])]
+        unseen = who.refused_for(header["publisher"], alert.record)
+        refused = [{"member": member, "reason": NO_SIGHT} for member in unseen]
         pairs = [{"member": m, "rule": r} for m, r in zip(members, rules, strict=True)]
         self._record(tx, context, "ALERT", entry, pairs, refused, alert_id=header["alert_id"], topic_id=source.topic_id)
 
@@ -414,7 +417,9 @@ class Lane:
 
     def _give_to_gainers(self, tx: Transaction, context: Context, entry: Entry) -> None:
         publisher = entry.key.partition("/")[0]
-        members, rules = self.audience(entry.topic, context).for_publisher(publisher)
+        who = self.audience(entry.topic, context)
+        # an alert is decoded again only where somebody looks into it
+        members, rules = who.for_alert(publisher, decode(entry.value)[1] if who.some else {})
         holders = entry.holds_current()
         gained = {m: r for m, r in zip(members, rules, strict=True) if m not in holders}
         if not gained:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.directory_reader import wall_clock_ms
 from tocsin.consumers.fanout import notary
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.lane import SOURCE_HEADER, Context, Lane, Source, Transaction
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.sight import PRINCIPAL_PREFIX, Sight, Snapshot
+from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.schemas.bundle import SIGNING_KEY, TOKEN_KEYS, Bundle, BundleConfig, write_bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode
@@ -255,7 +255,7 @@ class MemoryExchange:
         return Context(
             sight=self._current_sight(),
             directory=self.directory,
-            subscriptions=self._asked,
+            subscriptions=Subscriptions(self._asked.values()),
             unavailable=frozenset(m for m in self.directory.members if inbox_topic(m) not in topics),
             now_ms=self._now_ms(),
             worker="memory",
