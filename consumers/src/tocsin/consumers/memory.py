@@ -10,6 +10,7 @@ import hashlib
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,8 @@ from tocsin.consumers.fanout import notary
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.lane import SOURCE_HEADER, Context, Lane, Source, Transaction
 from tocsin.consumers.ledger import Ledger
+from tocsin.consumers.outbox import Outbox
+from tocsin.consumers.outbox_records import Outboxes
 from tocsin.consumers.sight import PRINCIPAL_PREFIX, Sight, Snapshot
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.schemas.bundle import SIGNING_KEY, TOKEN_KEYS, Bundle, BundleConfig, write_bundle
@@ -64,15 +67,18 @@ class _Judged(NamedTuple):
 class MemoryExchange:
     """A coalition in the folder `home`, where members' bundles are written, with the topics on `bus`.
 
-    Rights are Kafka's ACLs, evaluated as Kafka does: `acls` can be changed at will, `grant` and `deny` are short forms.
-    `now_ms` is the time, milliseconds since 1970.
+    `subscriptions` are for members that have set none in their outbox. Rights are Kafka's ACLs, evaluated as Kafka
+    does: `acls` can be changed at will, `grant` and `deny` are short forms. `now_ms` is the time, milliseconds since
+    1970.
     """
 
     def __init__(self, home: Path, *, coalition: str = "test", now_ms: Callable[[], int] = wall_clock_ms) -> None:
         self.bus = MemoryBus(authorizer=self._authorize, now=now_ms)
         self.acls: set[AclRow] = set()
         self.subscriptions: dict[str, Subscription] = {}
-        self._asked: dict[str, Subscription] = {}
+        self._outboxes = Outboxes()
+        self._read_of: dict[str, int] = {}
+        self._asked = Subscriptions()
         self.directory = Directory(coalition, 0, now_ms(), now_ms() + YEAR_MS, {}, {})
         self._home = home
         self._now_ms = now_ms
@@ -191,6 +197,13 @@ class MemoryExchange:
             bundle, group=group, follow=follow, reader=reader, directory=directory, now_ms=self._now_ms, **options
         )
 
+    def outbox(self, bundle: Bundle) -> Outbox:
+        """An `Outbox` on this exchange."""
+        reader = self.bus.reader(bundle.config.login, outbox_topic(bundle.member))
+        directory = self.bus.reader(bundle.config.login, DIRECTORY_TOPIC)
+        writer = self.writer(bundle.config.login)
+        return Outbox(bundle, writer=writer, reader=reader, directory=directory, now_ms=self._now_ms)
+
     # -- what the exchange does --------------------------------------------------------------------------------------
 
     def run(self) -> int:
@@ -249,18 +262,32 @@ class MemoryExchange:
 
     def _context(self) -> Context:
         topics = set(self.bus.topics())
-        if self._asked != self.subscriptions:
+        self._read_outboxes()
+        asked = self._outboxes.subscriptions(self.directory, self.subscriptions)
+        if asked.changed_since(self._asked):
             # a lane takes a change by the mapping's identity
-            self._asked = dict(self.subscriptions)
+            self._asked = asked
         return Context(
             sight=self._current_sight(),
             directory=self.directory,
-            subscriptions=Subscriptions(self._asked.values()),
+            subscriptions=self._asked,
             unavailable=frozenset(m for m in self.directory.members if inbox_topic(m) not in topics),
             now_ms=self._now_ms(),
             worker="memory",
             notary=notary(self._key, self.directory.coalition),
         )
+
+    def _read_outboxes(self) -> None:
+        """Take in what members have set; what does not verify changes nothing."""
+        verifier = Verifier(self.directory.coalition, self.directory)
+        for member in self.directory.members:
+            topic = outbox_topic(member)
+            records = self.bus.records(topic) if topic in self.bus.topics() else ()
+            for record in records:
+                if record.offset >= self._read_of.get(topic, 0):
+                    self._read_of[topic] = record.offset + 1
+                    with suppress(Rejection):
+                        self._outboxes.apply(member, record, verifier)
 
     def _read(self, lane: Lane) -> Iterator[_Judged]:
         verifier = Verifier(self.directory.coalition, self.directory)
@@ -301,6 +328,7 @@ def _member_rows(member: str, jurisdiction: str, publishes: tuple[AlertType, ...
     for topic in (inbox_topic(member), DIRECTORY_TOPIC):
         yield _row("ALLOW", member, "READ", topic)
     yield _row("ALLOW", member, "WRITE", outbox_topic(member))
+    yield _row("ALLOW", member, "READ", outbox_topic(member))
     yield _row("ALLOW", member, "READ", f"{member}.", kind="GROUP")
     for kind in publishes:
         yield _row("ALLOW", member, "WRITE", f"alerts.{jurisdiction}.{kind.value}.")

@@ -24,7 +24,7 @@ SUBSCRIPTION: Final = "subscription"
 SUBSCRIPTIONS_MAX: Final = 1_000
 """Of one member; each may watch as many tokens as fit into a value."""
 
-_SETS: Final = ("types", "jurisdictions", "tlps", *ALERT_FILTERS)
+SETS: Final = ("types", "jurisdictions", "tlps", *ALERT_FILTERS)
 _SUBSCRIPTION_ID: Final = re.compile(r"[a-z0-9-]{1,40}")
 
 
@@ -105,7 +105,7 @@ def _subscription(member: str, name: str, signed: Signed) -> Subscription:
         everything=content["everything"],
         own=content["own"],
         subscription_id=name,
-        **{part: frozenset(content[part]) for part in _SETS},
+        **{part: frozenset(content[part]) for part in SETS},
     )
 
 
@@ -122,5 +122,5 @@ def subscription_record(subscription: Subscription, updated_at: int) -> dict[str
         "everything": subscription.everything,
         "own": subscription.own,
         "updated_at": updated_at,
-        **{part: sorted(getattr(subscription, part)) for part in _SETS},
+        **{part: sorted(getattr(subscription, part)) for part in SETS},
     }

@@ -1,0 +1,94 @@
+"""Members set their subscriptions in their outboxes, on a real broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.world import World, takedown, wait_until
+from tocsin.consumers import Outbox, Subscription
+from tocsin.consumers.outbox_records import subscription_record
+from tocsin.producers.publisher import Publisher
+from tocsin.schemas.catalog import schema
+from tocsin.schemas.codec import encode
+from tocsin.schemas.models import SiteTakenDown
+from tocsin.schemas.signing import sign_headers
+
+READER = "reader-01"
+EFFECTIVE_S = 5.0
+
+
+@pytest.fixture
+def outbox(world: World) -> Iterator[Outbox]:
+    """The reader's; what it set is taken back at the end."""
+    with Outbox(world.member(READER)) as opened:
+        yield opened
+        for wish in opened.subscriptions():
+            opened.unsubscribe(wish.subscription_id)
+
+
+def _watching(world: World, *numbers: int) -> Subscription:
+    key = world.member(READER).token_keys()[0]
+    tokens = frozenset(key.token("url", f"site-{number}.example/x") for number in numbers)
+    return Subscription(READER, everything=False, tokens=tokens, subscription_id="watch")
+
+
+def _publish(world: World, *numbers: int) -> list[SiteTakenDown]:
+    bundle = world.member("hotline-se")
+    alerts = [takedown(bundle, number) for number in numbers]
+    with Publisher(bundle) as publisher:
+        for alert in alerts:
+            publisher.publish(alert)
+        assert publisher.flush(20) == 0
+    return alerts
+
+
+def _wait_decided(world: World, alerts: list[SiteTakenDown]) -> None:
+    ids = {alert.header.alert_id for alert in alerts}
+    wait_until(lambda: ids <= {one["alert_id"] for one in world.decisions()}, 20, "the decisions")
+
+
+def _copies(world: World, alerts: list[SiteTakenDown]) -> list[bytes | None]:
+    """The copies of `alerts` in the reader's inbox."""
+    published = {alert.to_avro() for alert in alerts}
+    return [message.value() for message in world.inbox(READER) if message.value() in published]
+
+
+def test_what_is_set_counts_within_five_seconds_and_brings_live_alerts_once(world: World, outbox: Outbox) -> None:
+    """Only what matches comes; a wider wish brings what it missed, once."""
+    outbox.subscribe(_watching(world, 901))
+    time.sleep(EFFECTIVE_S)
+    alerts = _publish(world, 901, 902, 903)
+    _wait_decided(world, alerts)
+    wait_until(lambda: _copies(world, alerts) == [alerts[0].to_avro()], 10, "the one that matches")
+    outbox.subscribe(_watching(world, 901, 902))
+    expected = [alert.to_avro() for alert in alerts[:2]]
+    wait_until(lambda: _copies(world, alerts) == expected, EFFECTIVE_S, "the one that matches now")
+    assert [wish.subscription_id for wish in outbox.subscriptions()] == ["watch"]
+    outbox.unsubscribe("watch")
+    # the policy's own default again: everything it may see
+    wait_until(lambda: len(_copies(world, alerts)) == len(alerts), EFFECTIVE_S, "all")
+    assert sorted(map(bytes, filter(None, _copies(world, alerts)))) == sorted(alert.to_avro() for alert in alerts)
+
+
+def test_a_forged_record_changes_nothing(world: World, outbox: Outbox) -> None:
+    """Written by an administrator and signed by another member, or by nobody: what the reader set stays."""
+    outbox.subscribe(_watching(world, 911))
+    forged = Subscription(READER, subscription_id="watch")
+    form = schema("subscription")
+    value = encode(form, subscription_record(forged, 1))
+    stranger = world.member("reader-00")
+    producer = Producer(world.cluster.admin_config())
+    signed = sign_headers(stranger.signing_key(), stranger.coalition, form, value)
+    for headers in (dict(signed), {}):
+        producer.produce(f"outbox.{READER}", value, b"subscription/watch", 0, headers=cast("Any", headers))
+    assert producer.flush(10) == 0
+    wait_until(lambda: world.log().count("outbox_record_refused") >= 2, EFFECTIVE_S, "both refused")
+    alerts = _publish(world, 911, 912)
+    _wait_decided(world, alerts)
+    wait_until(lambda: len(_copies(world, alerts)) > 0, 10, "the one that matches")
+    assert _copies(world, alerts) == [alerts[0].to_avro()]
