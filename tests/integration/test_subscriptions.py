@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -92,3 +96,29 @@ def test_a_forged_record_changes_nothing(world: World, outbox: Outbox) -> None:
     _wait_decided(world, alerts)
     wait_until(lambda: len(_copies(world, alerts)) > 0, 10, "the one that matches")
     assert _copies(world, alerts) == [alerts[0].to_avro()]
+
+
+def test_the_command_adds_lists_and_removes(world: World, tmp_path: Path, outbox: Outbox) -> None:
+    """A watch-list in clear leaves as tokens; a wrong line is named by its number."""
+    watched = tmp_path / "watched.txt"
+    watched.write_text("# ours\ndomain:example.com\n")
+    added = _command(world, "add", "--id", "mine", "--watch-file", str(watched), "--type", "site-taken-down")
+    assert added.returncode == 0, added.stderr
+    [listed] = [json.loads(line) for line in _command(world, "list").stdout.splitlines()]
+    assert (listed["id"], listed["asks for"]) == ("mine", "types site-taken-down")
+    [wish] = outbox.subscriptions()
+    assert wish.tokens == {key.token("domain", "example.com") for key in world.member(READER).token_keys()}
+    assert all(b"example.com" not in (message.value() or b"") for message in world.read([f"outbox.{READER}"]))
+    assert _command(world, "remove", "mine").returncode == 0
+    assert _command(world, "list").stdout == ""
+    watched.write_text("domain:example.com\nsecret thing\n")
+    refused = _command(world, "add", "--watch-file", str(watched))
+    assert refused.returncode == 1
+    assert "line 2" in refused.stderr
+    assert "secret" not in refused.stderr
+
+
+def _command(world: World, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+    folder = str(world.home / "members" / READER)
+    command = [sys.executable, "-m", "tocsin.deploy", "subscriptions", verb, "--as", folder, *words, "--output", "json"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
