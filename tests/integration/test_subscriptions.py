@@ -90,8 +90,10 @@ def test_a_forged_record_changes_nothing(world: World, outbox: Outbox) -> None:
     signed = sign_headers(stranger.signing_key(), stranger.coalition, form, value)
     for headers in (dict(signed), {}):
         producer.produce(f"outbox.{READER}", value, b"subscription/watch", 0, headers=cast("Any", headers))
+    producer.produce(f"outbox.{READER}", b"\xff", b"\xff/\xff", 0)
+    producer.produce(f"outbox.{READER}", b"\x00\x00\x00\x00\xcc\xff", b"subscription/\xff", 0)
     assert producer.flush(10) == 0
-    wait_until(lambda: world.log().count("outbox_record_refused") >= 2, EFFECTIVE_S, "both refused")
+    wait_until(lambda: world.log().count("outbox_record_refused") >= 3, EFFECTIVE_S, "refused")
     alerts = _publish(world, 911, 912)
     _wait_decided(world, alerts)
     wait_until(lambda: len(_copies(world, alerts)) > 0, 10, "the one that matches")

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import OutboxesUnreadable
+from tocsin.consumers.errors import OutboxesUnreadable, TocsinConsumerError
 from tocsin.consumers.outbox_records import Outboxes
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.consumers.watch import ADMIN, OUTBOX, TopicWatcher, Watcher
@@ -79,7 +79,12 @@ class OutboxWatcher(Watcher):
             raise OutboxesUnreadable("topics or directory have not been read yet")
         self._asked_directory = False
         self._follow(self._topics.topics.outboxes)
-        self._read_to_end(began)
+        try:
+            self._read_to_end(began)
+        except TocsinConsumerError:
+            # what was fetched and not taken in is fetched again
+            self._assign()
+            raise
         self._swap()
         self._read_at = began
 
@@ -89,10 +94,13 @@ class OutboxWatcher(Watcher):
             return
         for topic in [topic for topic, topic_id in self._ids.items() if ids.get(topic) != topic_id]:
             self._outboxes.forget(topic.removeprefix(OUTBOX))
-            del self._next[topic]
+            self._next.pop(topic, None)
         for topic in ids:
             self._next.setdefault(topic, 0)
+        self._assign()
         self._ids = ids
+
+    def _assign(self) -> None:
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
     def _read_to_end(self, began: float) -> None:
@@ -119,27 +127,20 @@ class OutboxWatcher(Watcher):
     def _take(self, message: Message) -> None:
         topic, offset, error = cast("str", message.topic()), cast("int", message.offset()), message.error()
         if error is None:
+            self._consider(topic, offset, message)
             self._next[topic] = offset + 1
-            self._consider(topic, message)
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
-            self._next[topic] = max(self._next[topic], offset)
+            self._next[topic] = max(self._next.get(topic, 0), offset)
         else:
             raise OutboxesUnreadable(f"{topic}: {error.str()}")
 
-    def _consider(self, topic: str, message: Message) -> None:
-        headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-        record = BusRecord(
-            topic,
-            cast("int", message.offset()),
-            message.key(),
-            message.value(),
-            tuple(headers),
-            message.timestamp()[1],
-        )
+    def _consider(self, topic: str, offset: int, message: Message) -> None:
         try:
-            self._apply(record)
+            self._apply(_record(topic, offset, message))
         except Rejection as refusal:
-            log.warning("outbox_record_refused", topic=topic, offset=record.offset, reason=str(refusal))
+            log.warning("outbox_record_refused", topic=topic, offset=offset, reason=str(refusal))
+        except ValueError:  # its text would show the bytes
+            log.warning("outbox_record_refused", topic=topic, offset=offset, reason="not UTF-8, or not a record")
 
     def _apply(self, record: BusRecord) -> None:
         """Take a record in; an unknown key means: read the directory to its end, once a look, then reject."""
@@ -180,3 +181,8 @@ class OutboxWatcher(Watcher):
         if self.is_alive():
             self.join(READ_MAX_S)
         self._consumer.close()
+
+
+def _record(topic: str, offset: int, message: Message) -> BusRecord:
+    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+    return BusRecord(topic, offset, message.key(), message.value(), tuple(headers), message.timestamp()[1])
