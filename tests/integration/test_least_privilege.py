@@ -69,7 +69,8 @@ def _rights(login: str) -> Rights:
     }
     if member["role"] == "secretariat":
         published = {topic for topic in _all_topics() if topic.startswith("alerts.")}
-    return Rights({f"inbox.{login}", "directory", "audit.checkpoints"}, {f"outbox.{login}", *published})
+    own = {f"inbox.{login}", f"outbox.{login}"}
+    return Rights({*own, "directory", "audit.checkpoints"}, {f"outbox.{login}", *published})
 
 
 def _all_topics() -> set[str]:

@@ -15,8 +15,8 @@ import pytest
 from tests.contract.inbox import InboxContract, RecordHeaders
 from tests.world import revised, takedown
 from tocsin.consumers import Inbox, InboxError
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.memory import MemoryExchange
+from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.bundle import SIGNING_KEY, Bundle
 from tocsin.schemas.bus import BusRecord, Headers
 from tocsin.schemas.catalog import schema

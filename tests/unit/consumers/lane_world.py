@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
 from tocsin.consumers.ledger import Headers, Ledger
 from tocsin.consumers.sight import Sight, Snapshot
+from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import decode, encode
 from tocsin.schemas.directory import Directory, DirectoryMember
@@ -176,7 +176,7 @@ class LaneWorld:
         return Context(
             sight=self.sight,
             directory=self.directory,
-            subscriptions=self.subscriptions,
+            subscriptions=Subscriptions(self.subscriptions.values()),
             unavailable=frozenset(self.gone),
             now_ms=self.now_ms,
             worker="w",

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 
-from tocsin.consumers.decide import Subscription, audience
+from tocsin.consumers.decide import Audience, audience
+from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.schemas.names import AlertTopic
 
 TOPIC = AlertTopic.parse("alerts.de.site-taken-down.amber")
 TYPES, PLACES, LABELS = {"site-taken-down"}, {"de"}, {"AMBER"}
 
 
+RECORD: dict[str, object] = {"header": {}, "details": {}}
+
+
+def _audience(readers: dict[str, str], *asking: Subscription) -> Audience:
+    return audience(TOPIC, readers, Subscriptions(asking), lambda _: True)
+
+
 def _wish(member: str, **asks: object) -> Subscription:
-    sets = {name: frozenset(value) for name, value in asks.items() if isinstance(value, set)}
+    sets: dict[str, Any] = {name: frozenset(value) for name, value in asks.items() if isinstance(value, set)}
     return Subscription(member, everything=not sets, own=bool(asks.get("own")), **sets)
 
 
@@ -56,29 +65,29 @@ def test_each_verdict(
     publisher: str,
 ) -> None:
     """Not the publisher unless it asks; then subscribed; then sight. Only an explicit wish can be refused."""
-    who = audience(TOPIC, {"m": "rule"} if sees else {}, {"m": _wish("m", own=own, **asks)})
+    who = _audience({"m": "rule"} if sees else {}, _wish("m", own=own, **asks))
     counts = own or publisher != "m"
-    assert who.for_publisher(publisher) == ((("m",), ("rule",)) if is_given and counts else ((), ()))
-    assert who.refused_for(publisher) == (("m",) if is_refused and counts else ())
+    assert who.for_alert(publisher, RECORD) == ((("m",), ("rule",)) if is_given and counts else ((), ()))
+    assert who.refused_for(publisher, RECORD) == (("m",) if is_refused and counts else ())
 
 
 def test_who_asks_for_nothing_is_nobody() -> None:
     """Sight without a subscription gives nothing, and is no refusal."""
-    who = audience(TOPIC, {"m": "rule"}, {})
+    who = _audience({"m": "rule"})
     assert (who.members, who.refused) == ((), ())
 
 
 def test_members_keep_their_rules_when_the_publisher_is_left_out() -> None:
     """The two tuples stay parallel, wherever the publisher stood, and whoever was asked about before."""
     readers = {member: f"rule of {member}" for member in "abc"}
-    who = audience(TOPIC, readers, {member: _wish(member, own=member == "b") for member in "cab"})
+    who = _audience(readers, *(_wish(member, own=member == "b") for member in "cab"))
     for publisher in ("a", "b", "c", "d", "a"):
-        members, rules = who.for_publisher(publisher)
+        members, rules = who.for_alert(publisher, RECORD)
         assert members == tuple(member for member in "abc" if member != publisher or member == "b")
         assert rules == tuple(f"rule of {member}" for member in members)
 
 
 def test_the_refused_are_named_in_order() -> None:
     """So that the same decision has the same bytes."""
-    wishes = {member: _wish(member, types=TYPES) for member in "cab"}
-    assert audience(TOPIC, {"b": "rule"}, wishes).refused == ("a", "c")
+    wishes = [_wish(member, types=TYPES) for member in "cab"]
+    assert _audience({"b": "rule"}, *wishes).refused == ("a", "c")

@@ -19,9 +19,9 @@ from tests.unit.consumers.lane_world import (
     rule_of,
 )
 from tests.unit.schemas.samples import NOW_MS
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.lane import REMEMBERED_MS
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER
+from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.errors import Reason, Rejection
 
 ALL_GREEN = [(reader, GREEN) for reader in READERS]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.consumers.lane_world import LIFE_MS, MEMBERS, PUBLISHERS, READERS, TOPICS, LaneWorld, alert
-from tocsin.consumers.decide import Subscription
+from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.errors import Reason, Rejection
 
 LINEAGES = st.sampled_from(["one", "two", "three"])

@@ -77,8 +77,9 @@ class HeldWriter:
         self.sent: list[bytes] = []
         self._answers: list[tuple[OnDone, Failure | None]] = []
 
-    def send(self, topic: str, key: bytes, value: bytes, headers: Headers, on_done: OnDone) -> None:  # noqa: ARG002
+    def send(self, topic: str, key: bytes, value: bytes | None, headers: Headers, on_done: OnDone) -> None:  # noqa: ARG002
         """Keep it."""
+        assert value is not None
         self.sent.append(value)
         self.waiting[value] = on_done
 

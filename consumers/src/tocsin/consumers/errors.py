@@ -5,12 +5,15 @@ TocsinConsumerError
 │   ├── AclsNotUnderstood   a row is of a kind that this release does not know
 │   └── TooManyAcls         more rows than can be read safely
 ├── DirectoryUnreadable  the topic `directory` cannot be read now
+├── OutboxesUnreadable   members' outboxes cannot be read now
 ├── LaneFenced           another process has taken the lane over, or the producer cannot go on
 ├── LaneStopped          going on could skip or mix up alerts; somebody must look
 ├── TransactionAborted   nothing of a transaction was written; it will be tried again
-└── InboxError           theirs: the inbox cannot be read (right, network, broker)
-    ├── RecordUnverified     a record failed verification, and the reader asked to be stopped by that
-    └── SchemaTooNew         ours: this release is too old for a record
+├── InboxError           theirs: the inbox cannot be read (right, network, broker)
+│   ├── RecordUnverified     a record failed verification, and the reader asked to be stopped by that
+│   └── SchemaTooNew         ours: this release is too old for a record
+├── SubscriptionInvalid  ours: a subscription that cannot be written, and why
+└── OutboxError          theirs: the outbox cannot be written or read (right, network, broker)
 """
 
 from __future__ import annotations
@@ -34,6 +37,10 @@ class TooManyAcls(AclsUnreadable):
 
 class DirectoryUnreadable(TocsinConsumerError):
     """The topic `directory` cannot be read now."""
+
+
+class OutboxesUnreadable(TocsinConsumerError):
+    """Members' outboxes cannot be read now."""
 
 
 class LaneFenced(TocsinConsumerError):
@@ -62,3 +69,11 @@ class RecordUnverified(InboxError):
 
 class SchemaTooNew(InboxError):
     """A record is signed under a schema that this release does not have. It stays unread until an upgrade."""
+
+
+class SubscriptionInvalid(TocsinConsumerError):
+    """A subscription cannot be written; the message says what to change."""
+
+
+class OutboxError(TocsinConsumerError):
+    """The outbox cannot be written or read; the message says what to do."""

@@ -14,12 +14,13 @@ from typing import Any, cast
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.lane_transaction import Notary
 from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
 from tocsin.consumers.ledger import Headers
 from tocsin.consumers.metrics import FanoutMetrics
+from tocsin.consumers.outbox_watch import OutboxWatcher
+from tocsin.consumers.subscriptions import Subscription
 from tocsin.consumers.watch import SightWatcher, TopicWatcher
 from tocsin.schemas.bundle import Bundle, KafkaConfig
 from tocsin.schemas.catalog import schema
@@ -67,7 +68,10 @@ class FanoutSettings:
 
 
 class Fanout:
-    """One process of the fan-out. `run` blocks until `stop` is called; everything it owns is released on return."""
+    """One process of the fan-out. `run` blocks until `stop` is called; everything it owns is released on return.
+
+    `subscriptions` are for members that have set none in their outbox.
+    """
 
     def __init__(
         self,
@@ -85,15 +89,13 @@ class Fanout:
             coalition=bundle.coalition,
             worker=settings.worker,
             notary=notary(bundle.signing_key(), bundle.coalition),
-            subscriptions=subscriptions,
             line_test_ms=round(settings.line_test_s * 1_000),
         )
         floor = VersionFloor(bundle.path / "directory-version")
-        self._watch = Watch(
-            SightWatcher(config),
-            TopicWatcher(config),
-            DirectoryWatcher(config, bundle.coalition, bundle.roots, floor, group=GROUP),
-        )
+        topics = TopicWatcher(config)
+        directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor, group=GROUP)
+        outboxes = OutboxWatcher(config, topics, directory, subscriptions, group=GROUP)
+        self._watch = Watch(SightWatcher(config), topics, directory, outboxes)
         self._stop_asked = threading.Event()
         self._lanes: dict[str, LaneWorker] = {}
         self._restart_at: dict[str, float] = {}
@@ -120,7 +122,7 @@ class Fanout:
 
     def run(self) -> None:
         """Work until stopped."""
-        for watcher in (self._watch.sight, self._watch.topics, self._watch.directory):
+        for watcher in (self._watch.sight, self._watch.topics, self._watch.directory, self._watch.outboxes):
             watcher.start()
         self._consumer.subscribe(
             [f"^{_LEDGER_PREFIX.replace('.', '[.]')}"],
@@ -136,6 +138,7 @@ class Fanout:
             self._consumer.close()
             for watcher in (self._watch.sight, self._watch.topics):
                 watcher.stop()
+            self._watch.outboxes.close()
             self._watch.directory.close()
 
     def _poll(self) -> None:

@@ -1,4 +1,4 @@
-"""The one place where the inbox touches Kafka's client library."""
+"""The one place where inbox and outbox touch Kafka's client library."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from tocsin.schemas.bus import BusRecord, Kind, ReadFailed
+from tocsin.schemas.bus import BusRecord, Failure, Headers, Kind, OnDone, ReadFailed
 
 STORED_EVERY_MS: Final = 1_000
 _SESSION_MS: Final = 10_000
@@ -214,3 +214,67 @@ class KafkaReader:
 def _on_commit(error: KafkaError | None, _partitions: list[TopicPartition]) -> None:
     if error is not None and error.code() != KafkaError._NO_OFFSET:  # noqa: SLF001  # librdkafka's name
         log.warning("place_not_kept", reason=error.str())
+
+
+_PURGE_S: Final = 5.0
+_WRITING: Final[Mapping[str, str | int | bool]] = {
+    "acks": "all",
+    "message.timeout.ms": 20_000,
+    "socket.timeout.ms": 10_000,
+    "reconnect.backoff.ms": 250,
+    "reconnect.backoff.max.ms": 2_000,
+    "topic.metadata.propagation.max.ms": 5_000,
+}
+_TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+class KafkaWriter:
+    """A `Writer` on Kafka for an outbox: acks=all, a few records, of which only the newest under a key counts.
+
+    So it is not idempotent, and a record that comes twice does no harm; an alert's writer is the publisher's.
+    `connection` are librdkafka settings, `Bundle.kafka_config()`.
+    """
+
+    def __init__(self, connection: Mapping[str, str | int | float | bool]) -> None:
+        self._trouble: str | None = None
+        self._producer = Producer({**connection, **_WRITING, "error_cb": self._on_error})
+
+    @property
+    def trouble(self) -> str | None:
+        """What the client library said last about the connection; None since a record has arrived."""
+        return self._trouble
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._trouble = error.str()
+
+    def send(self, topic: str, key: bytes, value: bytes | None, headers: Headers, on_done: OnDone) -> None:
+        """Hand a record to the client library; what it refuses at once is done at once."""
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            on_done(self._outcome(error))
+
+        try:
+            self._producer.produce(topic, value, key, 0, headers=cast("Any", headers), on_delivery=delivered)
+        except KafkaException as refused:
+            on_done(self._outcome(cast("KafkaError", refused.args[0])))
+
+    def _outcome(self, error: KafkaError | None) -> Failure | None:
+        if error is None:
+            self._trouble = None
+            return None
+        if error.code() in _TOO_LARGE:
+            return Failure(Kind.TOO_LARGE, error.str())
+        return Failure(_KINDS.get(error.code(), Kind.UNREACHABLE), f"{error.str()} {self._trouble or ''}".strip())
+
+    def poll(self, timeout_s: float) -> None:
+        """Report what is done, waiting up to `timeout_s` for the first."""
+        self._producer.poll(timeout_s)
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until the brokers have answered for everything."""
+        return self._producer.flush(timeout_s)
+
+    def close(self) -> None:
+        """Report everything as not done and forget it."""
+        self._producer.purge()
+        self._producer.flush(_PURGE_S)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from tocsin.consumers.decide import NO_SIGHT, Audience, Subscription, audience
+from tocsin.consumers.decide import NO_SIGHT, Audience, audience
 from tocsin.consumers.expiries import Expiries
 from tocsin.consumers.lane_records import (
     line_test,
@@ -24,6 +24,8 @@ from tocsin.consumers.lane_records import (
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
 from tocsin.consumers.ledger import ERASED, Entry, Given, Ledger, Mark, Position
 from tocsin.consumers.lineage import EXPIRED, RETRACTED, check_revision
+from tocsin.consumers.subscriptions import Subscriptions
+from tocsin.schemas.codec import decode
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic, inbox_topic
 from tocsin.schemas.verify import Verified
@@ -48,7 +50,7 @@ class Lane:
         self._audiences: dict[str, Audience] = {}
         self._audiences_of: tuple[object, ...] = ()
         # held, so that its id is not another's while it is compared
-        self._subscriptions: Mapping[str, Subscription] = {}
+        self._subscriptions = Subscriptions()
         self._topics: dict[str, AlertTopic] = {}
         self._expiries = Expiries(ledger)
         self._rebuild()
@@ -78,10 +80,11 @@ class Lane:
         if state == self._audiences_of:
             return
         before, self._audiences, self._audiences_of = self._audiences, {}, state
+        changed = context.subscriptions.changed_since(self._subscriptions)
         self._subscriptions = context.subscriptions
         for topic, keys in self._live.items():
             now, known = self.audience(topic, context), before.get(topic)
-            if known is None or not (set(now.members) <= set(known.members) and now.own <= known.own):
+            if known is None or now.gains(known, changed):
                 self.catching_up.update(keys)
 
     def alert_topic(self, topic: str) -> AlertTopic:
@@ -95,8 +98,8 @@ class Lane:
         """Who is given the alerts of `topic`; worked out once per change of sight, subscriptions or directory."""
         known = self._audiences.get(topic)
         if known is None:
-            active = {m: s for m, s in context.subscriptions.items() if context.directory.is_active(m)}
-            known = audience(self.alert_topic(topic), context.sight.readers(topic, context.directory), active)
+            readers = context.sight.readers(topic, context.directory)
+            known = audience(self.alert_topic(topic), readers, context.subscriptions, context.directory.is_active)
             self._audiences[topic] = known
         return known
 
@@ -251,12 +254,12 @@ class Lane:
         if alert.header["status"] == RETRACTED:
             return {}, ()
         publisher, who = alert.header["publisher"], self.audience(topic, context)
-        members, rules = who.for_publisher(publisher)
+        members, rules = who.for_alert(publisher, alert.record)
         given = dict(zip(members, rules, strict=True))
         if held:
             readers = context.sight.readers(topic, context.directory)
             given |= {m: readers[m] for m, (_, rule) in held.items() if rule != ERASED and m in readers}
-        return given, who.refused_for(publisher)
+        return given, who.refused_for(publisher, alert.record)
 
     def _entry_of(self, alert: Verified, source: Source, key: str, before: Entry | None) -> Entry:
         header, ended = alert.header, alert.header["status"] == RETRACTED
@@ -333,7 +336,9 @@ class Lane:
 
     def _give_to_gainers(self, tx: Transaction, context: Context, entry: Entry) -> None:
         publisher = entry.key.partition("/")[0]
-        members, rules = self.audience(entry.topic, context).for_publisher(publisher)
+        who = self.audience(entry.topic, context)
+        # an alert is decoded again only where somebody looks into it
+        members, rules = who.for_alert(publisher, decode(entry.value)[1] if who.some else {})
         holders = entry.holds_current()
         gained = {m: r for m, r in zip(members, rules, strict=True) if m not in holders}
         if not gained:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.ledger import (
     MARK_KEY,
     Entry,
@@ -19,6 +18,7 @@ from tocsin.consumers.ledger import (
     position_key,
 )
 from tocsin.consumers.sight import Sight
+from tocsin.consumers.subscriptions import Subscriptions
 from tocsin.schemas.directory import Directory
 
 SOURCE_HEADER = "tocsin-source"
@@ -58,7 +58,7 @@ class Context:
 
     sight: Sight
     directory: Directory
-    subscriptions: Mapping[str, Subscription]
+    subscriptions: Subscriptions
     unavailable: frozenset[str]
     now_ms: int
     worker: str

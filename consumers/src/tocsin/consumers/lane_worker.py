@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,13 +13,13 @@ from enum import StrEnum
 import structlog
 
 from tocsin.consumers.alert_reader import AlertReader, Record
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import Context, Notary, Transaction
 from tocsin.consumers.ledger_reader import LedgerReader
 from tocsin.consumers.metrics import FanoutMetrics
+from tocsin.consumers.outbox_watch import OutboxWatcher
 from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.verification import Judged, judge
 from tocsin.consumers.watch import SightWatcher, Topics, TopicWatcher
@@ -52,6 +52,7 @@ class Watch:
     sight: SightWatcher
     topics: TopicWatcher
     directory: DirectoryWatcher
+    outboxes: OutboxWatcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,6 @@ class Exchange:
     coalition: str
     worker: str
     notary: Notary
-    subscriptions: Mapping[str, Subscription]
     line_test_ms: int
 
 
@@ -199,13 +199,17 @@ class LaneWorker(threading.Thread):
         if directory is None or not self._watch.directory.fresh():
             self._fail_closed("the directory is missing, expired or older than its age limit")
             return None
+        subscriptions = self._watch.outboxes.subscriptions
+        if subscriptions is None or not self._watch.outboxes.fresh():
+            self._fail_closed("the outboxes cannot be read, or were read longer ago than their age limit")
+            return None
         if self._stale:
             self._log.info("deliveries_resumed")
             self._stale = ""
         return Context(
             sight=sight,
             directory=directory,
-            subscriptions=self._exchange.subscriptions,
+            subscriptions=subscriptions,
             unavailable=_without_inbox(topics, directory),
             now_ms=time.time_ns() // 1_000_000,
             worker=self._exchange.worker,

@@ -10,11 +10,11 @@ import hashlib
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.consumers.decide import Subscription
 from tocsin.consumers.directory_reader import wall_clock_ms
 from tocsin.consumers.fanout import notary
 from tocsin.consumers.inbox import Inbox
@@ -22,7 +22,10 @@ from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_records import line_test
 from tocsin.consumers.lane_transaction import Context, Source, Transaction
 from tocsin.consumers.ledger import Ledger
+from tocsin.consumers.outbox import Outbox
+from tocsin.consumers.outbox_records import Outboxes
 from tocsin.consumers.sight import PRINCIPAL_PREFIX, Sight, Snapshot
+from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.schemas.bundle import SIGNING_KEY, TOKEN_KEYS, Bundle, BundleConfig, write_bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode
@@ -66,15 +69,18 @@ class _Judged(NamedTuple):
 class MemoryExchange:
     """A coalition in the folder `home`, where members' bundles are written, with the topics on `bus`.
 
-    Rights are Kafka's ACLs, evaluated as Kafka does: `acls` can be changed at will, `grant` and `deny` are short forms.
-    `now_ms` is the time, milliseconds since 1970.
+    `subscriptions` are for members that have set none in their outbox. Rights are Kafka's ACLs, evaluated as Kafka
+    does: `acls` can be changed at will, `grant` and `deny` are short forms. `now_ms` is the time, milliseconds since
+    1970.
     """
 
     def __init__(self, home: Path, *, coalition: str = "test", now_ms: Callable[[], int] = wall_clock_ms) -> None:
         self.bus = MemoryBus(authorizer=self._authorize, now=now_ms)
         self.acls: set[AclRow] = set()
         self.subscriptions: dict[str, Subscription] = {}
-        self._asked: dict[str, Subscription] = {}
+        self._outboxes = Outboxes()
+        self._read_of: dict[str, int] = {}
+        self._asked = Subscriptions()
         self.directory = Directory(coalition, 0, now_ms(), now_ms() + YEAR_MS, {}, {})
         self._home = home
         self._now_ms = now_ms
@@ -193,6 +199,13 @@ class MemoryExchange:
             bundle, group=group, follow=follow, reader=reader, directory=directory, now_ms=self._now_ms, **options
         )
 
+    def outbox(self, bundle: Bundle) -> Outbox:
+        """An `Outbox` on this exchange."""
+        reader = self.bus.reader(bundle.config.login, outbox_topic(bundle.member))
+        directory = self.bus.reader(bundle.config.login, DIRECTORY_TOPIC)
+        writer = self.writer(bundle.config.login)
+        return Outbox(bundle, writer=writer, reader=reader, directory=directory, now_ms=self._now_ms)
+
     # -- what the exchange does --------------------------------------------------------------------------------------
 
     def run(self) -> int:
@@ -248,9 +261,11 @@ class MemoryExchange:
 
     def _context(self) -> Context:
         topics = set(self.bus.topics())
-        if self._asked != self.subscriptions:
+        self._read_outboxes()
+        asked = self._outboxes.subscriptions(self.directory, self.subscriptions)
+        if asked.changed_since(self._asked):
             # a lane takes a change by the mapping's identity
-            self._asked = dict(self.subscriptions)
+            self._asked = asked
         return Context(
             sight=self._current_sight(),
             directory=self.directory,
@@ -260,6 +275,18 @@ class MemoryExchange:
             worker="memory",
             notary=notary(self._key, self.directory.coalition),
         )
+
+    def _read_outboxes(self) -> None:
+        """Take in what members have set; what does not verify changes nothing."""
+        verifier = Verifier(self.directory.coalition, self.directory)
+        for member in self.directory.members:
+            topic = outbox_topic(member)
+            records = self.bus.records(topic) if topic in self.bus.topics() else ()
+            for record in records:
+                if record.offset >= self._read_of.get(topic, 0):
+                    self._read_of[topic] = record.offset + 1
+                    with suppress(Rejection):
+                        self._outboxes.apply(member, record, verifier)
 
     def _read(self, lane: Lane) -> Iterator[_Judged]:
         verifier = Verifier(self.directory.coalition, self.directory)
@@ -300,6 +327,7 @@ def _member_rows(member: str, jurisdiction: str, publishes: tuple[AlertType, ...
     for topic in (inbox_topic(member), DIRECTORY_TOPIC):
         yield _row("ALLOW", member, "READ", topic)
     yield _row("ALLOW", member, "WRITE", outbox_topic(member))
+    yield _row("ALLOW", member, "READ", outbox_topic(member))
     yield _row("ALLOW", member, "READ", f"{member}.", kind="GROUP")
     for kind in publishes:
         yield _row("ALLOW", member, "WRITE", f"alerts.{jurisdiction}.{kind.value}.")

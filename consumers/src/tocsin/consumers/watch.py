@@ -26,12 +26,13 @@ ACL_POLL_S: Final = 0.5
 TOPIC_POLL_S: Final = 1.0
 ALERTS: Final = "alerts."
 INBOX: Final = "inbox."
+OUTBOX: Final = "outbox."
 
 log = structlog.get_logger()
 
 # An admin client asks one broker only, the controller that it knows, and looks for another every five minutes: were
 # that broker to die, ACLs could not be read for as long (measured; and it spins meanwhile).
-_ADMIN: Final = {"topic.metadata.refresh.interval.ms": 1_000}
+ADMIN: Final = {"topic.metadata.refresh.interval.ms": 1_000}
 
 
 class Watcher(threading.Thread):
@@ -83,7 +84,7 @@ class SightWatcher(Watcher):
 
     def __init__(self, config: KafkaConfig) -> None:
         super().__init__("sight", ACL_POLL_S)
-        self._admin = AdminClient({**config, **_ADMIN})
+        self._admin = AdminClient({**config, **ADMIN})
         self._snapshot: Snapshot | None = None
         self.sight: Sight | None = None
 
@@ -101,35 +102,42 @@ class SightWatcher(Watcher):
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topic ids of the alert topics there are, and the inboxes that this login may write."""
+    """The topic ids of the alert topics and outboxes there are, and the inboxes that this login may write."""
 
     ids: Mapping[str, str] = field(default_factory=dict[str, str])
     inboxes: frozenset[str] = frozenset()
+    outboxes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class TopicWatcher(Watcher):
-    """Polls which alert topics and inboxes there are, and asks the broker what this login may do with them."""
+    """Polls which alert topics, inboxes and outboxes there are, and asks the broker what this login may do with them.
+
+    `looked` is False until it has been told.
+    """
 
     def __init__(self, config: KafkaConfig) -> None:
         super().__init__("topics", TOPIC_POLL_S)
-        self._admin = AdminClient({**config, **_ADMIN})
+        self._admin = AdminClient({**config, **ADMIN})
         self.topics = Topics()
+        self.looked = False
 
     def look(self) -> None:
-        """List the topics, and describe the alert topics and inboxes among them."""
+        """List the topics, and describe the alert topics, inboxes and outboxes among them."""
         listed: dict[str, Any] = self._admin.list_topics(timeout=5).topics
-        names = sorted(name for name in listed if name.startswith((ALERTS, INBOX)))
+        names = sorted(name for name in listed if name.startswith((ALERTS, INBOX, OUTBOX)))
         described = dict(self._describe(names)) if names else {}
         topics = Topics(
-            {name: str(one.topic_id) for name, one in described.items() if name.startswith(ALERTS)},
+            _ids(described, ALERTS),
             frozenset(
                 name
                 for name, one in described.items()
                 if name.startswith(INBOX) and AclOperation.WRITE in one.authorized_operations
             ),
+            _ids(described, OUTBOX),
         )
         if topics != self.topics:
             self.topics = topics
+        self.looked = True
 
     def _describe(self, names: list[str]) -> Iterator[tuple[str, Any]]:
         answers: dict[str, Any] = self._admin.describe_topics(
@@ -139,3 +147,7 @@ class TopicWatcher(Watcher):
             # deleted between the two questions: seen as missing at the next look
             with suppress(KafkaException):
                 yield name, future.result()
+
+
+def _ids(described: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    return {name: str(one.topic_id) for name, one in described.items() if name.startswith(prefix)}

@@ -12,6 +12,7 @@ from tocsin.deploy.commands.fanout import fanout_app
 from tocsin.deploy.commands.inbox import inbox
 from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.retract import retract
+from tocsin.deploy.commands.subscriptions import subscriptions_app
 from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
@@ -30,6 +31,7 @@ app.add_typer(cluster_app, name="cluster")
 app.add_typer(policy_app, name="policy")
 app.add_typer(fanout_app, name="fanout")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(subscriptions_app, name="subscriptions")
 app.command()(publish)
 app.command()(retract)
 app.command()(inbox)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +30,14 @@ HomeOption = Annotated[
     Path, typer.Option("--home", envvar="TOCSIN_HOME", help="The folder of the local cluster, its data and secrets.")
 ]
 HOME = Path(".tocsin")
+
+
+def log_beside_output() -> None:
+    """Log warnings to stderr: what is printed is for the next program of a pipe."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def show(rows: Sequence[Mapping[str, Any]], output: Output, *, title: str = "") -> None:

@@ -60,7 +60,7 @@ class KafkaWriter:
         if error.fatal():
             self._fatal = _failure(error)
 
-    def send(self, topic: str, key: bytes, value: bytes, headers: Headers, on_done: OnDone) -> None:
+    def send(self, topic: str, key: bytes, value: bytes | None, headers: Headers, on_done: OnDone) -> None:
         """Hand a record to the client library; what it refuses at once is done at once."""
 
         def delivered(error: KafkaError | None, _message: Message) -> None:

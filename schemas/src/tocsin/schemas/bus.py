@@ -40,8 +40,11 @@ OnDone = Callable[[Failure | None], None]
 class Writer(Protocol):
     """Appends records, each to partition 0 of its topic. Used by one thread."""
 
-    def send(self, topic: str, key: bytes, value: bytes, headers: Headers, on_done: OnDone) -> None:
-        """Begin to write. `on_done` is called once, in `send`, `poll` or `flush`; None: all replicas have it."""
+    def send(self, topic: str, key: bytes, value: bytes | None, headers: Headers, on_done: OnDone) -> None:
+        """Begin to write; no value is a tombstone.
+
+        `on_done` is called once, in `send`, `poll` or `flush`; None: all replicas have it.
+        """
         ...
 
     def poll(self, timeout_s: float) -> None:

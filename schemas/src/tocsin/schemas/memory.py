@@ -162,7 +162,7 @@ class MemoryBus:
 
     # -- for this module's classes -----------------------------------------------------------------------------------
 
-    def write(self, login: str, topic: str, key: bytes, value: bytes, headers: Headers) -> Failure | None:
+    def write(self, login: str, topic: str, key: bytes, value: bytes | None, headers: Headers) -> Failure | None:
         """Append in `login`'s name, if it may; why not, otherwise. In the order in which Kafka checks."""
         with self._changed:
             if not self.up:
@@ -171,7 +171,7 @@ class MemoryBus:
                 return Failure(Kind.DENIED, f"{login} may not WRITE to {topic}")
             if topic not in self._topics:
                 return Failure(Kind.NO_TOPIC, f"{topic} does not exist")
-            if len(value) > RECORD_BYTES_MAX:
+            if value is not None and len(value) > RECORD_BYTES_MAX:
                 return Failure(Kind.TOO_LARGE, f"more than {RECORD_BYTES_MAX} bytes")
             self.append(topic, key, value, headers)
             if self._unanswered:
@@ -231,7 +231,7 @@ class MemoryWriter:
         """Why the last record did not arrive, if nobody answered."""
         return self._trouble
 
-    def send(self, topic: str, key: bytes, value: bytes, headers: Headers, on_done: OnDone) -> None:
+    def send(self, topic: str, key: bytes, value: bytes | None, headers: Headers, on_done: OnDone) -> None:
         """Write at once; `on_done` is called by the next `poll`, `flush` or `close`."""
         failure = self._bus.write(self._login, topic, key, value, headers)
         self._trouble = failure.detail if failure is not None and failure.kind is Kind.UNREACHABLE else None

@@ -128,7 +128,7 @@ class LedgerPosition(TypedDict):
 
 
 class Subscription(TypedDict):
-    """What a member asks for."""
+    """What a member asks for: all of its parts must hold, an empty one is any. `reasons` are SCHEME:code."""
 
     member: str
     subscription_id: str
@@ -136,6 +136,13 @@ class Subscription(TypedDict):
     types: list[str]
     jurisdictions: list[str]
     tlps: list[str]
+    reasons: list[str]
+    countries: list[str]
+    rails: list[str]
+    mccs: list[str]
+    tokens: list[str]
+    host_asns: list[int]
+    tlds: list[str]
     own: bool
     updated_at: int
 

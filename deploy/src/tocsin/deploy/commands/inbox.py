@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
-import sys
 from typing import Annotated, Any
 
-import structlog
 import typer
 
 from tocsin.consumers.copies import Received, ReceivedKind
 from tocsin.consumers.inbox import Inbox
 from tocsin.deploy.commands.publish import AsOption
-from tocsin.deploy.output import Output, OutputOption, console
+from tocsin.deploy.output import Output, OutputOption, console, log_beside_output
 from tocsin.schemas.bundle import Bundle
 
 
@@ -30,11 +27,7 @@ def inbox(
 
     Exits with 1 when a record failed verification.
     """
-    # what is printed here is for the next program of a pipe
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_beside_output()
     reading = Inbox(Bundle.load(bundle), follow=follow, include_tests=include_tests, include_erasures=True, group=group)
     with reading:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,7 +12,7 @@ from typing import Final
 
 from tocsin.consumers.acl import AclRow
 from tocsin.consumers.acl_reader import ROWS_MAX
-from tocsin.consumers.decide import Subscription
+from tocsin.consumers.subscriptions import Subscription
 from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.policy.document import Agreement, Policy
 from tocsin.schemas.directory import SECRETARIAT_ROLE
@@ -141,7 +141,8 @@ def _topics(policy: Policy) -> Iterator[Topic]:
         yield Topic(audit_topic(place), {**_DELETE, **_STAMPED, **_kept(3650)})
     for member in policy.members:
         yield Topic(inbox_topic(member), {**_COMPACT, **_STAMPED})
-        yield Topic(outbox_topic(member), _COMPACT)
+        # stamped: a key counts by the broker's time of what it signed
+        yield Topic(outbox_topic(member), {**_COMPACT, **_STAMPED})
     # 32 records' worth: a directory of 1,000 members with several keys each
     yield Topic(DIRECTORY_TOPIC, {**_COMPACT, "max.message.bytes": "2200000"})
     for name, days in ((POLICY_AUDIT_TOPIC, 3650), (ACCESS_AUDIT_TOPIC, 730), (CHECKPOINTS_TOPIC, 3650)):
@@ -210,7 +211,8 @@ def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
 def own_rows(member: str) -> Iterator[AclRow]:
     """What every member needs. No TRANSACTIONAL_ID: an open transaction would hold back all readers of a topic."""
     yield _allow(member, "READ", "TOPIC", inbox_topic(member))
-    yield _allow(member, "WRITE", "TOPIC", outbox_topic(member))
+    for operation in ("WRITE", "READ"):
+        yield _allow(member, operation, "TOPIC", outbox_topic(member))
     yield _allow(member, "READ", "TOPIC", DIRECTORY_TOPIC)
     yield _allow(member, "READ", "TOPIC", CHECKPOINTS_TOPIC)
     yield _allow(member, "READ", "GROUP", f"{member}.")

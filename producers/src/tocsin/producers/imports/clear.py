@@ -5,31 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from tocsin.producers.imports.fields import Fields, canonical
 from tocsin.producers.imports.maker import AlertMaker
 from tocsin.producers.imports.rows import RowRefused
 from tocsin.schemas import identifiers as ids
-from tocsin.schemas.descriptors import normalise
 from tocsin.schemas.errors import IdentifierInvalid
 from tocsin.schemas.tokens import TokenKind
-
-
-def merchant(value: str) -> str:
-    """The canonical form of `acquirer:MID`."""
-    acquirer, _, mid = value.partition(":")
-    return ids.merchant_id(acquirer, mid)
-
-
-def _key(value: str) -> str:
-    key = normalise(value).key
-    if not key:
-        raise IdentifierInvalid("descriptor: no letters or digits")
-    return key
+from tocsin.schemas.watch_list import FORMS
 
 
 def _born(text: str) -> date:
@@ -37,19 +24,6 @@ def _born(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise IdentifierInvalid("principal: the birth date as YYYY-MM-DD") from error
-
-
-_FORMS: Final[Mapping[TokenKind, Callable[[str], str]]] = {
-    TokenKind.DESCRIPTOR: _key,
-    TokenKind.DESCRIPTOR_SKELETON: lambda raw: normalise(raw).skeleton,
-    TokenKind.DBA: _key,
-    TokenKind.IBAN: ids.iban,
-    TokenKind.EMAIL: ids.email,
-    TokenKind.DOMAIN: ids.domain,
-    TokenKind.SLD_LABEL: ids.sld_label,
-    TokenKind.URL: ids.url,
-    TokenKind.MERCHANT: merchant,
-}
 
 
 def with_tokens(value: object, path: str, maker: AlertMaker) -> object:
@@ -84,7 +58,7 @@ def _form(kind: TokenKind, clear: Fields) -> Callable[[str], str]:
         return partial(ids.phone, region=clear.text_or_none("region"))
     if kind is TokenKind.TAX:
         return partial(ids.tax, country_code=clear.text("country"), scheme=clear.text("scheme"))
-    return _FORMS[kind]
+    return FORMS[kind]
 
 
 def _descriptor(fields: Fields, maker: AlertMaker) -> dict[str, Any]:

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, cast
 
-from tocsin.producers.imports.clear import merchant, refuse_unknown, with_tokens
+from tocsin.producers.imports.clear import refuse_unknown, with_tokens
 from tocsin.producers.imports.fields import Fields, as_fields, decode_json, lines, refuse_repeated
 from tocsin.producers.imports.maker import AlertMaker
 from tocsin.producers.imports.rows import Refused, Row, RowRefused
 from tocsin.schemas.names import AlertType
+from tocsin.schemas.watch_list import merchant
 
 _LINE: Final = frozenset({"type", "lineage", "header", "details"})
 _LINEAGE: Final = frozenset({"source", "key"})

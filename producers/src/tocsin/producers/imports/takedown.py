@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO, Final
 
-from tocsin.producers.imports.clear import merchant
 from tocsin.producers.imports.fields import Fields, canonical, csv_values, lines
 from tocsin.producers.imports.maker import AlertMaker
 from tocsin.producers.imports.rows import Refused, Row, RowRefused
@@ -14,6 +13,7 @@ from tocsin.schemas import identifiers as ids
 from tocsin.schemas.errors import IdentifierInvalid
 from tocsin.schemas.names import AlertType
 from tocsin.schemas.tokens import TokenKind
+from tocsin.schemas.watch_list import merchant
 
 REQUIRED: Final = ("reference", "urls", "action_by_role", "method", "commercial", "reported_at", "removed_at")
 OPTIONAL: Final = (

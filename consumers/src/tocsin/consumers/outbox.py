@@ -1,0 +1,174 @@
+"""Tell the exchange what you want: signed records in your outbox."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, Self, cast, get_args
+
+import structlog
+
+from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
+from tocsin.consumers.errors import OutboxError, SubscriptionInvalid
+from tocsin.consumers.kafka import KafkaReader, KafkaWriter
+from tocsin.consumers.outbox_records import SETS, SUBSCRIPTION, Outboxes, is_subscription_id, subscription_record
+from tocsin.consumers.subscriptions import Subscription
+from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.bus import BusRecord, Failure, Kind, Reader, ReadFailed, Writer
+from tocsin.schemas.catalog import Schema, schema
+from tocsin.schemas.codec import VALUE_BYTES_MAX, encode
+from tocsin.schemas.details import Rail
+from tocsin.schemas.directory import VersionFloor
+from tocsin.schemas.errors import Rejection
+from tocsin.schemas.names import DIRECTORY_TOPIC, AlertType, Tlp, outbox_topic
+from tocsin.schemas.signing import sign_headers
+from tocsin.schemas.verify import Verifier
+
+SEND_S_MAX: Final = 30.0
+READ_S_MAX: Final = 20.0
+_POLL_S: Final = 0.2
+
+_WORDS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
+    "types": (re.compile("|".join(AlertType)), ", ".join(AlertType)),
+    "jurisdictions": (re.compile(r"[a-z]{2}"), "two lower-case letters, as in the alerts' topics"),
+    "tlps": (re.compile("|".join(Tlp)), ", ".join(Tlp)),
+    "reasons": (re.compile(r"(MATCH|VMSS|COALITION):\S+"), "SCHEME:code with MATCH, VMSS or COALITION, as MATCH:13"),
+    "countries": (re.compile(r"[A-Z]{2}"), "ISO 3166-1 alpha-2 in capitals"),
+    "rails": (re.compile("|".join(get_args(Rail))), ", ".join(get_args(Rail))),
+    "mccs": (re.compile(r"[0-9]{4}"), "4 digits"),
+    # what is not a token could be an identifier in clear, which nobody may be sent
+    "tokens": (re.compile(r"[^:\s]+:[0-9a-f]{64}"), "tokens, as <key id>:<64 hex digits>"),
+    "host_asns": (re.compile(r"[1-9][0-9]{0,9}"), "AS numbers"),
+    "tlds": (re.compile(r"[a-z0-9-]+"), "top-level domains in lower case, without a dot"),
+}
+
+log = structlog.get_logger()
+
+
+class Outbox:
+    """The outbox of a bundle's member. What is written counts within seconds, and until it is replaced or removed.
+
+    `writer` writes, `reader` and `directory` read the outbox and the topic `directory`: Kafka's by default. Used by one
+    thread; a context manager.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        writer: Writer | None = None,
+        reader: Reader | None = None,
+        directory: Reader | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._bundle = bundle
+        self._topic = outbox_topic(bundle.member)
+        self._key = bundle.signing_key()
+        self._writer: Writer = writer or KafkaWriter(bundle.kafka_config())
+        self._reader = reader
+        self._directory = directory
+        self._now_ms = now_ms
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Set `subscription`, in place of the one of the same id. It is this member's, whoever it names.
+
+        The first one that a member sets replaces what the exchange would give it otherwise; several add up.
+
+        Raises:
+            SubscriptionInvalid: it cannot mean what it says, or is too long; the message says what to change.
+            OutboxError: the broker did not take it; the message says what to do.
+        """
+        mine = replace(subscription, member=self._bundle.member)
+        check_subscription(mine)
+        self._send(SUBSCRIPTION, mine.subscription_id, schema(SUBSCRIPTION), subscription_record(mine, self._now_ms()))
+
+    def unsubscribe(self, subscription_id: str) -> None:
+        """Remove a subscription; once the last is gone, the exchange gives what it would give otherwise.
+
+        Raises:
+            OutboxError: the broker did not take it; the message says what to do.
+        """
+        self._send(SUBSCRIPTION, subscription_id, schema(SUBSCRIPTION), None)
+
+    def _send(self, kind: str, name: str, form: Schema, record: Mapping[str, Any] | None) -> None:
+        """Write `record`, or a tombstone, under `<kind>/<name>` and wait for the broker's answer."""
+        value = None if record is None else encode(form, record)
+        if value is not None and len(value) > VALUE_BYTES_MAX:
+            raise SubscriptionInvalid(
+                f"{kind} {name}: {len(value)} bytes, {VALUE_BYTES_MAX} at most; share it out over several ids"
+            )
+        headers = [] if value is None else sign_headers(self._key, self._bundle.coalition, form, value)
+        answers: list[Failure | None] = []
+        self._writer.send(self._topic, f"{kind}/{name}".encode(), value, headers, answers.append)
+        self._writer.flush(SEND_S_MAX)
+        failure = answers[0] if answers else Failure(Kind.UNREACHABLE, f"no answer in {SEND_S_MAX:.0f} s")
+        if failure is not None:
+            raise OutboxError(f"{self._topic}: {_remedy(failure.kind, failure.detail)}")
+
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """The subscriptions that stand in the outbox, by id, verified as the exchange does.
+
+        Raises:
+            OutboxError, DirectoryUnreadable: they cannot be read; the message says what to do.
+        """
+        config, floor = self._bundle.kafka_config, VersionFloor(self._bundle.path / "directory-version")
+        source = self._directory or KafkaReader(config(), DIRECTORY_TOPIC, None)
+        known = DirectoryReader(source, self._bundle.coalition, self._bundle.roots, floor, self._now_ms)
+        known.read_to_end()
+        if known.directory is None:
+            raise OutboxError("there is no directory to verify by; ask the secretariat")
+        outboxes, verifier = Outboxes(), Verifier(self._bundle.coalition, known.directory)
+        for record in self._records(self._reader or KafkaReader(config(), self._topic, None)):
+            try:
+                outboxes.apply(self._bundle.member, record, verifier)
+            except Rejection as refusal:
+                log.warning("outbox_record_refused", topic=self._topic, offset=record.offset, reason=str(refusal))
+        return tuple(sorted(outboxes.own(known.directory), key=lambda one: one.subscription_id))
+
+    def _records(self, reader: Reader) -> Iterator[BusRecord]:
+        began = time.monotonic()
+        try:
+            end = reader.end(READ_S_MAX / 2)
+            while (reader.position or 0) < end:
+                record = reader.poll(_POLL_S)
+                if record is not None:
+                    yield record
+                if time.monotonic() - began > READ_S_MAX:
+                    raise OutboxError(f"{self._topic}: not read to its end in {READ_S_MAX:.0f} s; try again")
+        except ReadFailed as failure:
+            raise OutboxError(f"{self._topic}: {_remedy(failure.kind, failure.detail)}") from failure
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def check_subscription(subscription: Subscription) -> None:
+    """Whether `subscription` can mean what it says.
+
+    Raises:
+        SubscriptionInvalid: it cannot; the message names the part and its form, never a value.
+    """
+    if not is_subscription_id(subscription.subscription_id):
+        raise SubscriptionInvalid("subscription_id: 1 to 40 of a-z, 0-9 and '-'")
+    for part in SETS:
+        values = cast("frozenset[str | int]", getattr(subscription, part))
+        pattern, form = _WORDS[part]
+        if subscription.everything and values:
+            raise SubscriptionInvalid(f"{part}: everything is asked for already; leave out one of the two")
+        if not all(pattern.fullmatch(str(value)) for value in values):
+            raise SubscriptionInvalid(f"{part}: {form}")
+
+
+def _remedy(kind: Kind, detail: str) -> str:
+    if kind is Kind.UNREACHABLE:
+        return f"no broker answers ({detail}); try again"
+    return f"the broker refuses ({detail}); ask the secretariat"

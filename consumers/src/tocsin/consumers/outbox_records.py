@@ -1,0 +1,126 @@
+"""What members tell the exchange through their outboxes: verified records, the newest under each key. Without I/O.
+
+A key is `<kind>/<name>`, and its kind says which schema belongs under it. A tombstone is not signed: that nobody but
+the member may write its outbox is the broker's to keep.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tocsin.consumers.subscriptions import ALERT_FILTERS, Subscription, Subscriptions
+from tocsin.schemas.bus import BusRecord
+from tocsin.schemas.codec import decode_strict
+from tocsin.schemas.directory import Directory
+from tocsin.schemas.errors import Reason, Rejection
+from tocsin.schemas.names import outbox_topic
+from tocsin.schemas.signing import KEY_HEADER
+from tocsin.schemas.verify import Signed, Verifier, check_schema
+
+SUBSCRIPTION: Final = "subscription"
+SUBSCRIPTIONS_MAX: Final = 1_000
+"""Of one member; each may watch as many tokens as fit into a value."""
+
+SETS: Final = ("types", "jurisdictions", "tlps", *ALERT_FILTERS)
+_SUBSCRIPTION_ID: Final = re.compile(r"[a-z0-9-]{1,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A record that verified, and what its signature depends on: a key may be revoked later."""
+
+    content: Subscription
+    key_id: str
+    offset: int
+    at_ms: int
+
+
+class Outboxes:
+    """The newest record that verified under each key of each outbox. `changes` rises when any of them changes."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._kept: dict[str, dict[str, _Kept]] = {}
+
+    def apply(self, member: str, record: BusRecord, verifier: Verifier) -> None:
+        """Take one record of the outbox of `member` in. Kinds of later releases are left alone.
+
+        Raises:
+            Rejection: it must not be used. It has changed nothing: what stood under its key stays.
+        """
+        kind, _, name = (record.key or b"").decode("utf-8", "replace").partition("/")
+        if kind == SUBSCRIPTION:
+            self._apply_subscription(member, name, record, verifier)
+
+    def _apply_subscription(self, member: str, name: str, record: BusRecord, verifier: Verifier) -> None:
+        kept = self._kept.setdefault(member, {})
+        if record.value is None:
+            self.changes += kept.pop(name, None) is not None
+            return
+        signed = _signed(member, record, verifier)
+        subscription = _subscription(member, name, signed)
+        if name not in kept and len(kept) >= SUBSCRIPTIONS_MAX:
+            raise Rejection(Reason.TOO_LARGE, f"key: more than {SUBSCRIPTIONS_MAX} subscriptions")
+        kept[name] = _Kept(subscription, signed.key_id, record.offset, record.appended_ms)
+        self.changes += 1
+
+    def forget(self, member: str) -> None:
+        """Drop everything of `member`: its outbox is gone, or was made anew."""
+        self.changes += bool(self._kept.pop(member, None))
+
+    def own(self, directory: Directory) -> Iterator[Subscription]:
+        """The subscriptions that members have set, those that a key signed which still counts."""
+        for member, by_name in self._kept.items():
+            for kept in by_name.values():
+                key = directory.keys.get(kept.key_id)
+                if key is not None and key.counts(outbox_topic(member), kept.offset, kept.at_ms):
+                    yield kept.content
+
+    def subscriptions(self, directory: Directory, defaults: Mapping[str, Subscription]) -> Subscriptions:
+        """What everybody asks for; `defaults` are for members that have set none themselves."""
+        own = [*self.own(directory)]
+        set_by = {one.member for one in own}
+        return Subscriptions([*own, *(default for member, default in defaults.items() if member not in set_by)])
+
+
+def _signed(member: str, record: BusRecord, verifier: Verifier) -> Signed:
+    signed = verifier.check_signature(record.topic, record.offset, record.value, record.headers, record.appended_ms)
+    if signed.member != member:
+        raise Rejection(Reason.WRONG_PUBLISHER, f"{KEY_HEADER}: not a key of this outbox's member")
+    return signed
+
+
+def _subscription(member: str, name: str, signed: Signed) -> Subscription:
+    check_schema(signed, SUBSCRIPTION)
+    _, content = decode_strict(signed.value)
+    if content["member"] != member:
+        raise Rejection(Reason.WRONG_PUBLISHER, "member: not this outbox's")
+    if content["subscription_id"] != name or not _SUBSCRIPTION_ID.fullmatch(name):
+        raise Rejection(Reason.WRONG_KEY, "key: not subscription/<subscription_id>")
+    return Subscription(
+        member=member,
+        everything=content["everything"],
+        own=content["own"],
+        subscription_id=name,
+        **{part: frozenset(content[part]) for part in SETS},
+    )
+
+
+def is_subscription_id(text: str) -> bool:
+    """Whether `text` can name a subscription: 1 to 40 of a-z, 0-9 and '-'."""
+    return _SUBSCRIPTION_ID.fullmatch(text) is not None
+
+
+def subscription_record(subscription: Subscription, updated_at: int) -> dict[str, Any]:
+    """The record that stands for `subscription` in its member's outbox; `updated_at` in milliseconds since 1970."""
+    return {
+        "member": subscription.member,
+        "subscription_id": subscription.subscription_id,
+        "everything": subscription.everything,
+        "own": subscription.own,
+        "updated_at": updated_at,
+        **{part: sorted(getattr(subscription, part)) for part in SETS},
+    }
