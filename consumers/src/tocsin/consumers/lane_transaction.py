@@ -10,11 +10,14 @@ from tocsin.consumers.ledger import (
     MARK_KEY,
     Entry,
     Headers,
+    Inbox,
     Mark,
     Position,
     encode_entry,
+    encode_inbox,
     encode_mark,
     encode_position,
+    inbox_key,
     position_key,
 )
 from tocsin.consumers.sight import Sight
@@ -53,13 +56,13 @@ class Copy(NamedTuple):
 class Context:
     """What a transaction is decided on, each piece read once at its beginning.
 
-    `unavailable` are members whose inbox is known not to take copies now. `notary` turns a notice into signed bytes.
+    `inboxes` are the inboxes that take copies now, member -> topic id. `notary` turns a notice into signed bytes.
     """
 
     sight: Sight
     directory: Directory
     subscriptions: Subscriptions
-    unavailable: frozenset[str]
+    inboxes: Mapping[str, str]
     now_ms: int
     worker: str
     notary: Notary
@@ -78,6 +81,7 @@ class Transaction:
     caught_up: list[str] = field(default_factory=list[str])
     postponed: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     cleared: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    inboxes: dict[str, Inbox] = field(default_factory=dict[str, Inbox])
     mark: Mark = field(default_factory=Mark)
     mark_before: Mark = field(default_factory=Mark)
     seq: int = 0
@@ -89,10 +93,12 @@ class Transaction:
             yield key.encode(), None if entry is None else encode_entry(entry)
         for position in self.positions.values():
             yield position_key(position), encode_position(position)
+        for member, inbox in self.inboxes.items():
+            yield inbox_key(member), encode_inbox(inbox)
         if self.mark != self.mark_before:
             yield MARK_KEY, encode_mark(self.mark)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to commit."""
-        return not (self.decisions or self.entries or self.positions or self.mark != self.mark_before)
+        return not (self.decisions or self.entries or self.positions or self.inboxes or self.mark != self.mark_before)

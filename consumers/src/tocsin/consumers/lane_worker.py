@@ -24,8 +24,7 @@ from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.verification import Judged, judge
 from tocsin.consumers.watch import SightWatcher, Topics, TopicWatcher
 from tocsin.schemas.bundle import KafkaConfig
-from tocsin.schemas.directory import Directory
-from tocsin.schemas.names import audit_topic, inbox_topic, ledger_topic
+from tocsin.schemas.names import audit_topic, ledger_topic
 
 # The 5 s bound on revocation: a snapshot may be this old when copies are produced, and these have 3 s to be appended.
 SIGHT_AGE_MAX_S = 1.5
@@ -210,7 +209,7 @@ class LaneWorker(threading.Thread):
             sight=sight,
             directory=directory,
             subscriptions=subscriptions,
-            unavailable=_without_inbox(topics, directory),
+            inboxes=topics.inboxes,
             now_ms=time.time_ns() // 1_000_000,
             worker=self._exchange.worker,
             notary=self._exchange.notary,
@@ -253,7 +252,7 @@ class LaneWorker(threading.Thread):
 
     def _inboxes_now(self) -> frozenset[str]:
         self._watch.topics.hurry()
-        return self._watch.topics.topics.inboxes
+        return self._watch.topics.topics.inbox_names
 
     def _suspect(self, tx: Transaction, aborted: TransactionAborted) -> None:
         """Count the inboxes that refused as behind. When none is named twice running, each is paid apart once."""
@@ -270,14 +269,10 @@ class LaneWorker(threading.Thread):
     def _pay_refusing(self, pair: TransactionPair, lane: Lane, context: Context) -> None:
         now = time.monotonic()
         for member in list(lane.behind):
-            if member in context.unavailable or now < self._refusals.retry_at.get(member, 0):
+            if member not in context.inboxes or now < self._refusals.retry_at.get(member, 0):
                 continue
             tx = lane.begin_behind(context, member)
             self._write(pair, lane, tx)
             self._refusals.clear(member)
             if pair.doubtful:
                 return
-
-
-def _without_inbox(topics: Topics, directory: Directory) -> frozenset[str]:
-    return frozenset(member for member in directory.members if inbox_topic(member) not in topics.inboxes)

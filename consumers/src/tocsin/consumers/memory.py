@@ -246,7 +246,7 @@ class MemoryExchange:
             copies += self._commit(lane, tx)
 
     def _pay_refusing(self, lane: Lane, context: Context) -> int:
-        payable = [member for member in lane.behind if member not in context.unavailable]
+        payable = [member for member in lane.behind if member in context.inboxes]
         return sum(self._commit(lane, lane.begin_behind(context, member)) for member in payable)
 
     def _commit(self, lane: Lane, tx: Transaction) -> int:
@@ -260,7 +260,7 @@ class MemoryExchange:
         return len(tx.copies)
 
     def _context(self) -> Context:
-        topics = set(self.bus.topics())
+        ids = {member: self.bus.topic_id(inbox_topic(member)) for member in self.directory.members}
         self._read_outboxes()
         asked = self._outboxes.subscriptions(self.directory, self.subscriptions)
         if asked.changed_since(self._asked):
@@ -270,7 +270,7 @@ class MemoryExchange:
             sight=self._current_sight(),
             directory=self.directory,
             subscriptions=self._asked,
-            unavailable=frozenset(m for m in self.directory.members if inbox_topic(m) not in topics),
+            inboxes={member: topic_id for member, topic_id in ids.items() if topic_id is not None},
             now_ms=self._now_ms(),
             worker="memory",
             notary=notary(self._key, self.directory.coalition),
