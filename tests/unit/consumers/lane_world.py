@@ -123,6 +123,8 @@ class LaneWorld:
         self.grants = set(grants)
         self.denied: set[str] = set()
         self.gone: set[str] = set()
+        self.gains_max = 1_000
+        self.released: dict[str, int] = {}
         self.made: dict[str, int] = dict.fromkeys(map(str, MEMBERS), 0)
         self.subscriptions: Mapping[str, Subscription] = {**EVERYTHING, **asking}
         self.now_ms = NOW_MS
@@ -188,6 +190,7 @@ class LaneWorld:
             directory=self.directory,
             subscriptions=Subscriptions(self.subscriptions.values()),
             inboxes={m: f"{m}-{self.made[m]}" for m in MEMBERS if m not in self.gone},
+            gains_max=lambda member: self.released.get(member, self.gains_max),
             now_ms=self.now_ms,
             worker="w",
             notary=_notary,

@@ -435,3 +435,45 @@ def test_an_inbox_that_was_made_again_has_been_given_nothing() -> None:
     assert sorted(_values(world, BANK)) == [alert("one").value, alert("two").value]
     assert [one["kind"] for one in world.audit].count("GAINED") == 1
     assert len(_values(world, OTHER)) == 3
+
+
+def test_who_gains_more_than_its_bound_waits_for_the_operators_word() -> None:
+    """Nothing of it is given, visibly; others and new alerts are not delayed; with the word all of it follows, once."""
+    world = LaneWorld([(OTHER, GREEN)])
+    for number in range(5):
+        world.publish(GREEN, alert(f"l{number}"))
+    world.rest()
+    world.gains_max = 4
+    world.grants |= {(BANK, GREEN)}
+    world.rest()
+    assert world.inboxes[BANK] == []
+    assert world.lane.gains.held(world.context().gains_max) == {BANK: 5}
+    world.publish(GREEN, alert("new"))
+    world.publish(AMBER, alert("amber"))
+    world.grants |= {(ISP, AMBER)}
+    world.rest()
+    assert _values(world, BANK) == [alert("new").value]
+    assert _values(world, ISP) == [alert("amber").value]
+    world.take_over()
+    world.rest()
+    assert world.lane.gains.held(world.context().gains_max) == {BANK: 5}
+    world.released = {BANK: 5}
+    world.rest()
+    assert len(_values(world, BANK)) == 6
+    assert world.lane.gains.held(world.context().gains_max) == {}
+
+
+def test_a_wrong_rule_that_is_put_right_leaves_nothing_held() -> None:
+    """What was gained and lost again does not count against what is gained later."""
+    world = LaneWorld([(OTHER, GREEN), (OTHER, AMBER)])
+    for number in range(5):
+        world.publish(GREEN, alert(f"l{number}"))
+    world.publish(AMBER, alert("amber"))
+    world.rest()
+    world.gains_max = 4
+    world.grants |= {(BANK, GREEN)}
+    world.rest()
+    world.grants -= {(BANK, GREEN)}
+    world.grants |= {(BANK, AMBER)}
+    world.rest()
+    assert _values(world, BANK) == [alert("amber").value]

@@ -14,6 +14,7 @@ from typing import Final
 
 from tocsin.consumers.decide import NO_SIGHT, Audience, audience
 from tocsin.consumers.expiries import Expiries
+from tocsin.consumers.gains import Gains
 from tocsin.consumers.lane_records import (
     line_test,
     record_decision,
@@ -46,6 +47,7 @@ class Lane:
         self.due: dict[str, int] = {}
         self.behind: dict[str, dict[str, int]] = {member: {} for member in ledger.mark.behind}
         self.catching_up: dict[str, None] = {}
+        self.gains = Gains()
         self._live: dict[str, dict[str, None]] = {}
         self._audiences: dict[str, Audience] = {}
         self._audiences_of: tuple[object, ...] = ()
@@ -78,12 +80,15 @@ class Lane:
 
     def observe(self, context: Context) -> None:
         """Take in a change of sight, subscriptions or directory: what somebody gained is to be caught up."""
-        state = (context.sight.state, context.directory.version, id(context.subscriptions))
-        if state == self._audiences_of:
+        state = (context.sight.state, context.directory.version)
+        if state == self._audiences_of and context.subscriptions is self._subscriptions:
             return
-        before, self._audiences, self._audiences_of = self._audiences, {}, state
         changed = context.subscriptions.changed_since(self._subscriptions)
         self._subscriptions = context.subscriptions
+        if state == self._audiences_of and not changed:
+            return
+        before, self._audiences, self._audiences_of = self._audiences, {}, state
+        self.catching_up.update(dict.fromkeys(self.gains.take_all()))
         for topic, keys in self._live.items():
             now, known = self.audience(topic, context), before.get(topic)
             if known is None or now.gains(known, changed):
@@ -108,7 +113,9 @@ class Lane:
     def has_work(self, context: Context) -> bool:
         """Whether a transaction is worth beginning though nothing new was read."""
         self.observe(context)
-        return bool(self.due or self.catching_up or self._expiries.any_due(context.now_ms))
+        if self.due or self.catching_up or self.gains.any_ready(context.gains_max):
+            return True
+        return self._expiries.any_due(context.now_ms)
 
     # -- making a transaction ----------------------------------------------------------------------------------------
 
@@ -339,25 +346,39 @@ class Lane:
     # -- what time and change bring ----------------------------------------------------------------------------------
 
     def catch_up(self, tx: Transaction, context: Context, lineages_max: int) -> None:
-        """Decide on live alerts that members have gained since: a grant, a subscription or a member is new."""
+        """Decide on live alerts that members have gained since: a grant, a subscription or a member is new.
+
+        All of them are counted first; who has gained more than its bound is given none.
+        """
         for key in islice(self.catching_up, lineages_max):
+            tx.looked_at.append(key)
+            gained = self._gained(tx, context, key)
+            if gained:
+                tx.found.append((key, frozenset(gained)))
+        if self.catching_up:
+            return
+        for key, members in islice(self.gains.ready(context.gains_max), lineages_max):
             if tx.owed >= self.copies_max:
                 return
-            if self._unpaid(tx, key):
-                continue
-            tx.caught_up.append(key)
-            entry = self._entry(tx, key)
-            if entry is not None and entry.live(context.now_ms):
-                self._give_to_gainers(tx, context, entry)
+            if not self._unpaid(tx, key):
+                self._give_to_gainers(tx, context, key, members)
 
-    def _give_to_gainers(self, tx: Transaction, context: Context, entry: Entry) -> None:
-        publisher = entry.key.partition("/")[0]
+    def _gained(self, tx: Transaction, context: Context, key: str) -> dict[str, str]:
+        """Who may have a live lineage, asks for it and does not hold it: member -> rule."""
+        entry = self._entry(tx, key)
+        if entry is None or not entry.live(context.now_ms):
+            return {}
         who = self.audience(entry.topic, context)
         # an alert is decoded again only where somebody looks into it
-        members, rules = who.for_alert(publisher, decode(entry.value)[1] if who.some else {})
+        members, rules = who.for_alert(key.partition("/")[0], decode(entry.value)[1] if who.some else {})
         holders = entry.holds_current({**self.ledger.inboxes, **tx.inboxes} if tx.inboxes else self.ledger.inboxes)
-        gained = {m: r for m, r in zip(members, rules, strict=True) if m not in holders}
-        if not gained:
+        return {m: r for m, r in zip(members, rules, strict=True) if m not in holders}
+
+    def _give_to_gainers(self, tx: Transaction, context: Context, key: str, members: frozenset[str]) -> None:
+        tx.settled_gains.append((key, members))
+        gained = {member: rule for member, rule in self._gained(tx, context, key).items() if member in members}
+        entry = self._entry(tx, key)
+        if entry is None or not gained:
             return
         tx.seq += 1
         self._owe(tx, entry, Given(tx.seq, entry.revision, tuple(gained), tuple(gained.values())))
@@ -428,8 +449,7 @@ class Lane:
         """Take in what was committed."""
         for key in tx.settled:
             del self.due[key]
-        for key in tx.caught_up:
-            self.catching_up.pop(key, None)
+        self._commit_gains(tx)
         for member, key in tx.cleared:
             self.behind.get(member, {}).pop(key, None)
         for member, key, seq in tx.postponed:
@@ -452,6 +472,14 @@ class Lane:
         self.ledger.seq = tx.seq
         for member in [member for member in self.behind if member not in tx.mark.behind]:
             del self.behind[member]
+
+    def _commit_gains(self, tx: Transaction) -> None:
+        for key in tx.looked_at:
+            self.catching_up.pop(key, None)
+        for key, members in tx.found:
+            self.gains.found(key, members)
+        for key, members in tx.settled_gains:
+            self.gains.settled(key, members)
 
 
 def lineage_key(alert: Verified) -> str:

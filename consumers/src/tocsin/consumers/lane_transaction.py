@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tocsin.consumers.gains import Bound
 from tocsin.consumers.ledger import (
     MARK_KEY,
     Entry,
@@ -56,13 +57,15 @@ class Copy(NamedTuple):
 class Context:
     """What a transaction is decided on, each piece read once at its beginning.
 
-    `inboxes` are the inboxes that take copies now, member -> topic id. `notary` turns a notice into signed bytes.
+    `inboxes` are the inboxes that take copies now, member -> topic id. `gains_max` says how many live alerts a member
+    may be given at once because it has gained them. `notary` turns a notice into signed bytes.
     """
 
     sight: Sight
     directory: Directory
     subscriptions: Subscriptions
     inboxes: Mapping[str, str]
+    gains_max: Bound
     now_ms: int
     worker: str
     notary: Notary
@@ -78,7 +81,9 @@ class Transaction:
     positions: dict[str, Position] = field(default_factory=dict[str, Position])
     due: dict[str, int] = field(default_factory=dict[str, int])
     settled: list[str] = field(default_factory=list[str])
-    caught_up: list[str] = field(default_factory=list[str])
+    looked_at: list[str] = field(default_factory=list[str])
+    found: list[tuple[str, frozenset[str]]] = field(default_factory=list[tuple[str, frozenset[str]]])
+    settled_gains: list[tuple[str, frozenset[str]]] = field(default_factory=list[tuple[str, frozenset[str]]])
     postponed: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     cleared: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     inboxes: dict[str, Inbox] = field(default_factory=dict[str, Inbox])

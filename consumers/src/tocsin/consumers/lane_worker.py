@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -63,6 +63,7 @@ class Exchange:
     worker: str
     notary: Notary
     line_test_ms: int
+    gains_max: int
 
 
 @dataclass(slots=True)
@@ -107,6 +108,7 @@ class LaneWorker(threading.Thread):
         self._refusals = _Refusals()
         self._log = structlog.get_logger().bind(lane=jurisdiction, worker=exchange.worker)
         self._stale = ""
+        self._held: Mapping[str, int] = {}
 
     def stop(self) -> None:
         """Ask the lane to end after its current transaction."""
@@ -175,7 +177,16 @@ class LaneWorker(threading.Thread):
             reader.report(tx.positions)
             if not pair.doubtful:
                 self._pay_refusing(pair, lane, context)
+            self._report_held(lane.gains.held(context.gains_max))
             busy = bool(self._pending) or lane.has_work(context)
+
+    def _report_held(self, held: Mapping[str, int]) -> None:
+        """Say who has gained too much at once to be given it, and what to do."""
+        if held != self._held:
+            self._held = held
+            self._metrics.held(self.jurisdiction, len(held))
+            remedy = "if the rule is right, start the fan-out with a higher --gains-max; if not, put the rule right"
+            self._log.warning("gains_held", live_alerts=dict(held), remedy=remedy)
 
     def _read(self, reader: AlertReader, pool: ThreadPoolExecutor, *, wait: bool) -> None:
         if len(self._pending) >= RECORDS_MAX or self._watch.directory.directory is None:
@@ -210,6 +221,7 @@ class LaneWorker(threading.Thread):
             directory=directory,
             subscriptions=subscriptions,
             inboxes=topics.inboxes,
+            gains_max=lambda _member: self._exchange.gains_max,
             now_ms=time.time_ns() // 1_000_000,
             worker=self._exchange.worker,
             notary=self._exchange.notary,

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.consumers.directory_reader import wall_clock_ms
 from tocsin.consumers.fanout import notary
+from tocsin.consumers.gains import GAINS_MAX
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_records import line_test
@@ -241,9 +242,9 @@ class MemoryExchange:
                 lane.decide(tx, context, judged.source, judged.outcome, judged.sha256)
             lane.catch_up(tx, context, _LINEAGES)
             lane.expire(tx, context, _LINEAGES)
-            if tx.empty:
-                return copies + self._pay_refusing(lane, context)
             copies += self._commit(lane, tx)
+            if tx.empty and not lane.has_work(context):
+                return copies + self._pay_refusing(lane, context)
 
     def _pay_refusing(self, lane: Lane, context: Context) -> int:
         payable = [member for member in lane.behind if member in context.inboxes]
@@ -271,6 +272,7 @@ class MemoryExchange:
             directory=self.directory,
             subscriptions=self._asked,
             inboxes={member: topic_id for member, topic_id in ids.items() if topic_id is not None},
+            gains_max=lambda _member: GAINS_MAX,
             now_ms=self._now_ms(),
             worker="memory",
             notary=notary(self._key, self.directory.coalition),
