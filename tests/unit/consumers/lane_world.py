@@ -14,9 +14,10 @@ from typing import Any, Final, NamedTuple
 
 from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.acl import AclRow, AclSet
+from tocsin.consumers.entry import Headers
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
-from tocsin.consumers.ledger import Headers, Ledger
+from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.sight import Sight, Snapshot
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.schemas.catalog import schema

@@ -10,12 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin.consumers.entry import ERASED, Entry, Given, Inbox
 from tocsin.consumers.ledger import (
-    ERASED,
     MARK_KEY,
-    Entry,
-    Given,
-    Inbox,
     Ledger,
     Mark,
     Position,

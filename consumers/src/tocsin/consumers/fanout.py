@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -15,10 +16,10 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.entry import Headers
 from tocsin.consumers.gains import GAINS_MAX
 from tocsin.consumers.lane_transaction import Notary
 from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
-from tocsin.consumers.ledger import Headers
 from tocsin.consumers.metrics import FanoutMetrics
 from tocsin.consumers.outbox_watch import OutboxWatcher
 from tocsin.consumers.subscriptions import Subscription
@@ -60,13 +61,15 @@ class FanoutSettings:
     """`name` makes the process known to the group across restarts (static membership); two may not share one.
 
     Every `line_test_s` seconds each member is sent a test notice, upon which Kafka can erase what was withdrawn. A
-    member that gains more than `gains_max` live alerts of one jurisdiction at once is given none of them.
+    member that gains more than `gains_max` live alerts of one jurisdiction at once is given none of them. Each lane
+    keeps its lineages' bytes in an unnamed file in the folder `scratch`, by default the system's for temporary files.
     """
 
     worker: str
     name: str | None = None
     line_test_s: float = 3_600
     gains_max: int = GAINS_MAX
+    scratch: Path | None = None
     lane_worker: type[LaneWorker] = LaneWorker
 
 
@@ -94,6 +97,7 @@ class Fanout:
             notary=notary(bundle.signing_key(), bundle.coalition),
             line_test_ms=round(settings.line_test_s * 1_000),
             gains_max=settings.gains_max,
+            scratch=settings.scratch,
         )
         floor = VersionFloor(bundle.path / "directory-version")
         topics = TopicWatcher(config)

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from tocsin.consumers.decide import NO_SIGHT, Audience, audience
+from tocsin.consumers.entry import ERASED, Entry, Given, Inbox, Standing
 from tocsin.consumers.expiries import Expiries
 from tocsin.consumers.gains import Gains
 from tocsin.consumers.lane_records import (
@@ -23,7 +24,7 @@ from tocsin.consumers.lane_records import (
     withdrawal,
 )
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
-from tocsin.consumers.ledger import ERASED, Entry, Given, Inbox, Ledger, Mark, Position, Standing
+from tocsin.consumers.ledger import Ledger, Mark, Position
 from tocsin.consumers.lineage import EXPIRED, RETRACTED, check_revision
 from tocsin.consumers.subscriptions import Subscriptions
 from tocsin.schemas.codec import decode
@@ -56,7 +57,7 @@ class Lane:
         # the inboxes in which nothing was new
         self._inboxes: Mapping[str, str] = {}
         self._topics: dict[str, AlertTopic] = {}
-        self._expiries = Expiries(ledger)
+        self._expiries = Expiries(ledger.entries)
         self._rebuild()
 
     def _rebuild(self) -> None:
@@ -65,12 +66,14 @@ class Lane:
                 self.due[key] = seq
             else:
                 self.behind[member][key] = seq
-        for key, entry in self.ledger.entries.items():
-            self._index(key, entry)
+        for one in self.ledger.entries.outlines():
+            if one.kind == "ALERT":
+                self._expiries.note(one.key, one.ends_at)
+                if not one.ended:
+                    self._live.setdefault(one.topic, {})[one.key] = None
         self.catching_up = {key: None for keys in self._live.values() for key in keys}
 
-    def _index(self, key: str, entry: Entry | None) -> None:
-        before = self.ledger.entries.get(key)
+    def _index(self, key: str, before: Entry | None, entry: Entry | None) -> None:
         if before is not None and (entry is None or entry.ended or before.topic != entry.topic):
             self._live.get(before.topic, {}).pop(key, None)
         if entry is not None and entry.kind == "ALERT" and not entry.ended:
@@ -365,12 +368,13 @@ class Lane:
 
     def _gained(self, tx: Transaction, context: Context, key: str) -> dict[str, str]:
         """Who may have a live lineage, asks for it and does not hold it: member -> rule."""
-        entry = self._entry(tx, key)
+        entry = tx.entries[key] if key in tx.entries else self.ledger.entries.head(key)
         if entry is None or not entry.live(context.now_ms):
             return {}
         who = self.audience(entry.topic, context)
-        # an alert is decoded again only where somebody looks into it
-        members, rules = who.for_alert(key.partition("/")[0], decode(entry.value)[1] if who.some else {})
+        # an alert is read and decoded again only where somebody looks into it
+        content = self._entry(tx, key) if who.some else None
+        members, rules = who.for_alert(key.partition("/")[0], decode(content.value)[1] if content else {})
         holders = entry.holds_current({**self.ledger.inboxes, **tx.inboxes} if tx.inboxes else self.ledger.inboxes)
         return {m: r for m, r in zip(members, rules, strict=True) if m not in holders}
 
@@ -456,14 +460,8 @@ class Lane:
             debts = self.behind.setdefault(member, {})
             debts.pop(key, None)  # so that debts stay in the order of their numbers
             debts[key] = seq
-        for key, entry in tx.entries.items():
-            self._index(key, entry)
-            if entry is None:
-                self.ledger.entries.pop(key, None)
-            else:
-                self.ledger.entries[key] = entry
-                self._expiries.note(entry)
         self.due.update(tx.due)
+        self._commit_entries(tx)
         self.ledger.positions.update(tx.positions)
         if any(inbox.since for inbox in tx.inboxes.values()):
             self.catching_up.update((key, None) for keys in self._live.values() for key in keys)
@@ -472,6 +470,19 @@ class Lane:
         self.ledger.seq = tx.seq
         for member in [member for member in self.behind if member not in tx.mark.behind]:
             del self.behind[member]
+
+    def _commit_entries(self, tx: Transaction) -> None:
+        for key, entry in tx.entries.items():
+            self._index(key, self.ledger.entries.head(key), entry)
+            if entry is None:
+                self.ledger.entries.pop(key, None)
+            else:
+                self.ledger.entries[key] = entry
+                if entry.kind == "ALERT":
+                    self._expiries.note(key, entry.ends_at)
+        for key in (*tx.settled, *tx.entries):
+            if key not in self.due:
+                self.ledger.entries.pack(key)
 
     def _commit_gains(self, tx: Transaction) -> None:
         for key in tx.looked_at:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from tocsin.consumers.entry import Entry, Given
 from tocsin.consumers.lane_transaction import SOURCE_HEADER, Context, Copy, Source, Transaction
-from tocsin.consumers.ledger import Entry, Given
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import encode
 from tocsin.schemas.errors import Reason, Rejection

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tocsin.consumers.entry import Entry, Headers, Inbox
 from tocsin.consumers.gains import Bound
 from tocsin.consumers.ledger import (
     MARK_KEY,
-    Entry,
-    Headers,
-    Inbox,
     Mark,
     Position,
     encode_entry,

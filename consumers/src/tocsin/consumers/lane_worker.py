@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 import structlog
 
@@ -64,6 +65,7 @@ class Exchange:
     notary: Notary
     line_test_ms: int
     gains_max: int
+    scratch: Path | None
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ class LaneWorker(threading.Thread):
 
     def run(self) -> None:
         """Work until stopped, fenced or failed; says which in `ending`."""
-        ledger = LedgerReader(self._exchange.config, self.jurisdiction)
+        ledger = LedgerReader(self._exchange.config, self.jurisdiction, self._exchange.scratch)
         try:
             while not self._stop_asked.is_set():
                 self._own(ledger)
@@ -131,6 +133,7 @@ class LaneWorker(threading.Thread):
             self.ending = Ending.FAILED
             self._log.exception("lane_failed")
         finally:
+            ledger.close()
             self._metrics.lane_up(self.jurisdiction, up=False)
 
     # -- owning the lane ---------------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import cast
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from tocsin.consumers.contents import FileContents
 from tocsin.consumers.errors import LaneFenced
 from tocsin.consumers.ledger import Ledger
 from tocsin.schemas.bundle import KafkaConfig
@@ -17,10 +19,14 @@ STABLE_WAIT_MAX_S = 40.0
 
 
 class LedgerReader:
-    """Keeps a `Ledger` up to date with its topic. Reading on after an earlier read is enough: `apply` may repeat."""
+    """Keeps a `Ledger` up to date with its topic. Reading on after an earlier read is enough: `apply` may repeat.
 
-    def __init__(self, config: KafkaConfig, jurisdiction: str) -> None:
-        self.ledger = Ledger()
+    The lineages' bytes are kept in an unnamed file in the folder `scratch`.
+    """
+
+    def __init__(self, config: KafkaConfig, jurisdiction: str, scratch: Path | None = None) -> None:
+        self._contents = FileContents(scratch)
+        self.ledger = Ledger(self._contents)
         self._topic = ledger_topic(jurisdiction)
         self._next = 0
         self._config = {
@@ -34,6 +40,10 @@ class LedgerReader:
             "check.crcs": True,
         }
         self._admin = AdminClient(dict(config))
+
+    def close(self) -> None:
+        """Let go of the lineages' bytes."""
+        self._contents.close()
 
     def read_to_end(self) -> Ledger:
         """Apply everything committed. Call only after both transactional ids are fenced.

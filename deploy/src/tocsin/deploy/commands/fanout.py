@@ -34,14 +34,17 @@ def run(
     gains_max: Annotated[
         int, typer.Option(help="A member that gains more live alerts of a jurisdiction at once is given none.", min=0)
     ] = GAINS_MAX,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(help="Where alerts are kept out of memory, in files without names.", exists=True, file_okay=False),
+    ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on 127.0.0.1.")] = None,
 ) -> None:
     """Run one process; start as many as you like, they share the lanes. Ctrl-C, or SIGTERM, ends it cleanly."""
     bundle = Bundle.load(home / "services" / FANOUT)
     worker = name or f"{socket.gethostname()}-{os.getpid()}"
-    fanout = Fanout(
-        bundle, subscriptions(read_policy(policy)), FanoutSettings(worker=worker, name=name, gains_max=gains_max)
-    )
+    settings = FanoutSettings(worker=worker, name=name, gains_max=gains_max, scratch=scratch)
+    fanout = Fanout(bundle, subscriptions(read_policy(policy)), settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: fanout.stop())
     if metrics_port is not None:
