@@ -6,19 +6,28 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 from confluent_kafka import Producer
 
+from tocsin.consumers.entry import Entry
 from tocsin.consumers.fanout import Fanout, FanoutSettings
-from tocsin.consumers.lane_transaction import Copy
+from tocsin.consumers.lane import Lane
+from tocsin.consumers.lane_transaction import Context, Copy, Transaction
 from tocsin.consumers.lane_worker import LaneWorker
+from tocsin.consumers.ledger import Ledger
+from tocsin.consumers.sight import Sight
 from tocsin.consumers.transactions import TransactionPair
+from tocsin.consumers.watch import Topics
 from tocsin.deploy.policy.compile import subscriptions
 from tocsin.deploy.policy.document import Policy
 from tocsin.schemas.bundle import Bundle
+
+LATE_S = 9.0
 
 
 class NoTransaction(TransactionPair):
@@ -82,7 +91,43 @@ class NoFencingWorker(LaneWorker):
         return NoFencingPair(dict(self._exchange.config), self.jurisdiction)
 
 
-VARIANTS = {"no-transaction": NoTransactionWorker, "no-fencing": NoFencingWorker}
+class ForgetfulLane(Lane):
+    """Forgets with each revision who was given the one before."""
+
+    def _supersede(self, tx: Transaction, context: Context, key: str) -> Entry | None:
+        before = super()._supersede(tx, context, key)
+        return before and replace(before, given=())
+
+
+class ForgetfulWorker(LaneWorker):
+    """A lane that tells of a retraction only whom it would give the alert."""
+
+    def _new_lane(self, ledger: Ledger) -> Lane:
+        return ForgetfulLane(self.jurisdiction, ledger)
+
+
+class LateWorker(LaneWorker):
+    """A lane that goes by rights of some seconds ago."""
+
+    _seen: deque[tuple[float, Sight]]
+
+    def _context(self, topics: Topics) -> Context | None:
+        context = super()._context(topics)
+        if context is None:
+            return None
+        self._seen = getattr(self, "_seen", deque[tuple[float, Sight]]())
+        self._seen.append((time.monotonic(), context.sight))
+        while len(self._seen) > 1 and self._seen[1][0] < time.monotonic() - LATE_S:
+            self._seen.popleft()
+        return replace(context, sight=self._seen[0][1])
+
+
+VARIANTS = {
+    "no-transaction": NoTransactionWorker,
+    "no-fencing": NoFencingWorker,
+    "forgetful": ForgetfulWorker,
+    "late": LateWorker,
+}
 
 
 def run(variant: str) -> None:

@@ -18,6 +18,7 @@ from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import Context, Notary, Transaction
+from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.ledger_reader import LedgerReader
 from tocsin.consumers.metrics import FanoutMetrics
 from tocsin.consumers.outbox_watch import OutboxWatcher
@@ -147,7 +148,7 @@ class LaneWorker(threading.Thread):
         reader = AlertReader(self._exchange.config, self.jurisdiction)
         try:
             pair.fence()
-            lane = Lane(self.jurisdiction, ledger.read_to_end())
+            lane = self._new_lane(ledger.read_to_end())
             lane.set_behind(self._refusals.retry_at)
             self._pending.clear()
             self._metrics.lane_up(self.jurisdiction, up=True)
@@ -163,6 +164,9 @@ class LaneWorker(threading.Thread):
 
     def _new_pair(self) -> TransactionPair:
         return TransactionPair(self._exchange.config, self.jurisdiction)
+
+    def _new_lane(self, ledger: Ledger) -> Lane:
+        return Lane(self.jurisdiction, ledger)
 
     def _work(self, lane: Lane, pair: TransactionPair, reader: AlertReader, pool: ThreadPoolExecutor) -> None:
         busy = False
