@@ -19,6 +19,7 @@ FACES: dict[str, type] = {
     "ledger-position": records.LedgerPosition,
     "subscription": records.Subscription,
     "receipt": records.Receipt,
+    "acknowledgement": records.Acknowledgement,
     "directory": records.DirectoryDocument,
 }
 SCALARS = {"int": int, "long": int, "string": str, "bytes": bytes, "boolean": bool}
