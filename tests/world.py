@@ -154,7 +154,7 @@ class World:
     def inbox(self, member: str, *, committed: bool = True) -> list[Message]:
         """Every record of one inbox but tests of the line."""
         found = self.read([f"inbox.{member}"], committed=committed)
-        return [message for message in found if not (message.key() or b"").startswith(b"line-test/")]
+        return [message for message in found if is_copy(message)]
 
     def wait_decided(self, count: int, timeout_s: float = READY_S) -> None:
         """Wait until `count` records of alert topics are decided."""
@@ -170,6 +170,11 @@ class World:
             lambda: len(self.inbox(member)) >= count, timeout_s, f"{count} in inbox.{member}\n{self.log()[-2000:]}"
         )
         return self.inbox(member)
+
+
+def is_copy(message: Message) -> bool:
+    """Whether a record of an inbox is more than a test of the line."""
+    return not (message.key() or b"").startswith(b"line-test/")
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:

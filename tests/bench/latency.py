@@ -11,7 +11,7 @@ from typing import Final
 from confluent_kafka import Consumer
 
 from tests.bench.backlog import PUBLISHER, TOPICS, alert, readers_of
-from tests.world import World
+from tests.world import World, is_copy
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.names import inbox_topic
 
@@ -69,6 +69,6 @@ def _listen(world: World, reader: str, came: dict[str, float], ended: threading.
     consumer.subscribe([inbox_topic(reader)])
     while not ended.is_set():
         message = consumer.poll(0.2)
-        if message is not None and message.error() is None:
+        if message is not None and message.error() is None and is_copy(message):
             came[(message.key() or b"").decode()] = time.monotonic()
     consumer.close()

@@ -105,6 +105,7 @@ class Model:
     newest: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     holds: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     erasing: dict[tuple[str, str], list[str]] = field(default_factory=dict[tuple[str, str], list[str]])
+    ever: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     told: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     expired: set[str] = field(default_factory=set[str])
 
@@ -122,6 +123,9 @@ class LaneWorld:
         self.grants = set(grants)
         self.denied: set[str] = set()
         self.gone: set[str] = set()
+        self.gains_max = 1_000
+        self.released: dict[str, int] = {}
+        self.made: dict[str, int] = dict.fromkeys(map(str, MEMBERS), 0)
         self.subscriptions: Mapping[str, Subscription] = {**EVERYTHING, **asking}
         self.now_ms = NOW_MS
         self.copies_max = copies_max
@@ -169,6 +173,14 @@ class LaneWorld:
         """Change a member's subscription."""
         self.subscriptions = {**self.subscriptions, subscription.member: subscription}
 
+    def remake(self, member: str) -> None:
+        """Delete an inbox and make it again: what it held is gone."""
+        self.made[member] += 1
+        self.inboxes[member] = []
+        model = self.model
+        model.delivered = {place: count for place, count in model.delivered.items() if place[0] != member}
+        model.newest = {place: revision for place, revision in model.newest.items() if place[0] != member}
+
     # -- what the lane's process does --------------------------------------------------------------------------------
 
     def context(self) -> Context:
@@ -177,7 +189,8 @@ class LaneWorld:
             sight=self.sight,
             directory=self.directory,
             subscriptions=Subscriptions(self.subscriptions.values()),
-            unavailable=frozenset(self.gone),
+            inboxes={m: f"{m}-{self.made[m]}" for m in MEMBERS if m not in self.gone},
+            gains_max=lambda member: self.released.get(member, self.gains_max),
             now_ms=self.now_ms,
             worker="w",
             notary=_notary,
@@ -210,7 +223,7 @@ class LaneWorld:
         """Try every member that is behind, in a transaction of its own."""
         for member in list(self.lane.behind):
             context = self.context()
-            if member in context.unavailable:
+            if member not in context.inboxes:
                 continue
             tx = self.lane.begin_behind(context, member)
             assert {copy.member for copy in tx.copies} <= {member}
@@ -263,6 +276,7 @@ class LaneWorld:
         self.pending.extend(pending)
         assert heir.ledger.entries == owner.ledger.entries
         assert heir.ledger.positions == owner.ledger.positions
+        assert heir.ledger.inboxes == owner.ledger.inboxes
         assert heir.ledger.mark.paid == owner.ledger.mark.paid
         assert heir.due == owner.due
 
@@ -323,6 +337,7 @@ class LaneWorld:
         key = f"{written.header['publisher']}/{written.header['lineage_id']}"
         assert copy.key == key.encode()
         assert self.model.newest.get((copy.member, key), 0) < written.header["revision"], "out of order"
+        self.model.ever.add((copy.member, key))
         self.model.newest[copy.member, key] = self.model.holds[copy.member, key] = written.header["revision"]
 
     def _check_erasure(self, copy: Copy) -> None:
@@ -406,7 +421,7 @@ class LaneWorld:
         given |= {member for member in holding if self.sees(member, decision["topic"])}
         erased = holding - given
         if header["status"] == "RETRACTED":
-            given, refused, erased = set(), set(), {member for member, of in model.newest if of == key}
+            given, refused, erased = set(), set(), {member for member, of in model.ever if of == key}
         self._check_erased(decision, key, erased, ["erase", "tell"])
         model.expired.discard(key)
         assert {one["member"] for one in decision["given"]} == given
@@ -470,7 +485,7 @@ class LaneWorld:
             retracted = header["status"] == "RETRACTED"
             if retracted or header["expires_at"] <= self.now_ms:
                 assert not any(of == key for _, of in model.holds)
-                ever = {member for member, of in model.newest if of == key}
+                ever = {member for member, of in model.ever if of == key}
                 assert not retracted or ever == {member for member, of in model.told if of == key and member in ever}
                 assert retracted or key in model.expired
                 continue

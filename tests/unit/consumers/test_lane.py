@@ -52,7 +52,7 @@ def test_the_copies_of_a_decision_wait_for_the_next_transaction() -> None:
     world.read()
     _, tx = world.make()
     assert (len(tx.decisions), tx.copies) == (1, [])
-    assert [key for key, _ in tx.ledger_records()] == [
+    assert [key for key, _ in tx.ledger_records() if not key.startswith(b"inbox/")] == [
         f"{PUBLISHER}/one".encode(),
         f"position/id-of-{GREEN}/{GREEN}".encode(),
     ]
@@ -415,3 +415,65 @@ def test_a_line_is_tested_now_and_then_and_never_owed() -> None:
         world.ledger += tx.ledger_records()
         world.take_over()
     assert not world.lane.due
+
+
+def test_an_inbox_that_was_made_again_has_been_given_nothing() -> None:
+    """The live alerts follow, once, and across a take-over; what was owed comes once too."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.publish(GREEN, alert("gone", status="ACTIVE", expires_at=NOW_MS + 1))
+    world.rest()
+    world.now_ms += 1
+    world.rest()
+    world.publish(GREEN, alert("two"))
+    world.read()
+    world.step()
+    world.remake(BANK)
+    world.step()
+    world.take_over()
+    world.rest()
+    assert sorted(_values(world, BANK)) == [alert("one").value, alert("two").value]
+    assert [one["kind"] for one in world.audit].count("GAINED") == 1
+    assert len(_values(world, OTHER)) == 3
+
+
+def test_who_gains_more_than_its_bound_waits_for_the_operators_word() -> None:
+    """Nothing of it is given, visibly; others and new alerts are not delayed; with the word all of it follows, once."""
+    world = LaneWorld([(OTHER, GREEN)])
+    for number in range(5):
+        world.publish(GREEN, alert(f"l{number}"))
+    world.rest()
+    world.gains_max = 4
+    world.grants |= {(BANK, GREEN)}
+    world.rest()
+    assert world.inboxes[BANK] == []
+    assert world.lane.gains.held(world.context().gains_max) == {BANK: 5}
+    world.publish(GREEN, alert("new"))
+    world.publish(AMBER, alert("amber"))
+    world.grants |= {(ISP, AMBER)}
+    world.rest()
+    assert _values(world, BANK) == [alert("new").value]
+    assert _values(world, ISP) == [alert("amber").value]
+    world.take_over()
+    world.rest()
+    assert world.lane.gains.held(world.context().gains_max) == {BANK: 5}
+    world.released = {BANK: 5}
+    world.rest()
+    assert len(_values(world, BANK)) == 6
+    assert world.lane.gains.held(world.context().gains_max) == {}
+
+
+def test_a_wrong_rule_that_is_put_right_leaves_nothing_held() -> None:
+    """What was gained and lost again does not count against what is gained later."""
+    world = LaneWorld([(OTHER, GREEN), (OTHER, AMBER)])
+    for number in range(5):
+        world.publish(GREEN, alert(f"l{number}"))
+    world.publish(AMBER, alert("amber"))
+    world.rest()
+    world.gains_max = 4
+    world.grants |= {(BANK, GREEN)}
+    world.rest()
+    world.grants -= {(BANK, GREEN)}
+    world.grants |= {(BANK, AMBER)}
+    world.rest()
+    assert _values(world, BANK) == [alert("amber").value]

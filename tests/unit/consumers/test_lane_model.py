@@ -97,6 +97,12 @@ class LaneLife(RuleBasedStateMachine):
         """An inbox is gone, or is there again."""
         self.world.gone ^= {member}
 
+    @precondition(lambda self: len(self.world.audit) % 3 == 1)
+    @rule(member=st.sampled_from(READERS))
+    def remake_inbox(self, member: str) -> None:
+        """An inbox is deleted and made again."""
+        self.world.remake(member)
+
     # -- the lane works ----------------------------------------------------------------------------------------------
 
     @rule(topics=st.permutations(TOPICS), most=st.integers(1, 5))

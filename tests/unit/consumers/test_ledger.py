@@ -15,6 +15,7 @@ from tocsin.consumers.ledger import (
     MARK_KEY,
     Entry,
     Given,
+    Inbox,
     Ledger,
     Mark,
     Position,
@@ -174,11 +175,12 @@ def test_an_entry_that_is_erased_is_gone_and_an_erased_position_stays() -> None:
 def test_everyone_ever_given_it_and_those_who_hold_the_current_revision() -> None:
     """Who was given an older revision only, or was told that it is withdrawn, does not hold the current one."""
     one = entry("p/1", Given(1, 1, ("a", "b"), ("ra", "rb")), Given(2, 2, ("b", "c"), ("rb", "rc")), revision=2)
-    assert one.standing() == {"a": (1, "ra"), "b": (2, "rb"), "c": (2, "rc")}
-    assert one.holds_current() == {"b", "c"}
+    assert one.standing() == {"a": (1, "ra", 1), "b": (2, "rb", 2), "c": (2, "rc", 2)}
+    assert one.holds_current({}) == {"b", "c"}
     erased = replace(one, given=(*one.given, Given(3, 2, ("b",), (ERASED,))))
-    assert erased.standing()["b"] == (2, ERASED)
-    assert erased.holds_current() == {"c"}
+    assert erased.standing()["b"] == (2, ERASED, 3)
+    assert erased.holds_current({}) == {"c"}
+    assert one.holds_current({"b": Inbox("again", 2), "c": Inbox("again", 1)}) == {"c"}
 
 
 def test_what_is_withheld_is_taken_from_its_own_decision_only() -> None:

@@ -96,6 +96,7 @@ def test_fixed_ids() -> None:
         207: "ledger-mark.v1",
         208: "ledger-position.v1",
         209: "acknowledgement.v1",
+        210: "ledger-inbox.v1",
     }
 
 

@@ -17,6 +17,7 @@ FACES: dict[str, type] = {
     "ledger-entry": records.LedgerEntry,
     "ledger-mark": records.LedgerMark,
     "ledger-position": records.LedgerPosition,
+    "ledger-inbox": records.LedgerInbox,
     "subscription": records.Subscription,
     "receipt": records.Receipt,
     "acknowledgement": records.Acknowledgement,

@@ -15,6 +15,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.gains import GAINS_MAX
 from tocsin.consumers.lane_transaction import Notary
 from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
 from tocsin.consumers.ledger import Headers
@@ -58,12 +59,14 @@ def notary(key: SigningKey, coalition: str) -> Notary:
 class FanoutSettings:
     """`name` makes the process known to the group across restarts (static membership); two may not share one.
 
-    Every `line_test_s` seconds each member is sent a test notice, upon which Kafka can erase what was withdrawn.
+    Every `line_test_s` seconds each member is sent a test notice, upon which Kafka can erase what was withdrawn. A
+    member that gains more than `gains_max` live alerts of one jurisdiction at once is given none of them.
     """
 
     worker: str
     name: str | None = None
     line_test_s: float = 3_600
+    gains_max: int = GAINS_MAX
     lane_worker: type[LaneWorker] = LaneWorker
 
 
@@ -90,6 +93,7 @@ class Fanout:
             worker=settings.worker,
             notary=notary(bundle.signing_key(), bundle.coalition),
             line_test_ms=round(settings.line_test_s * 1_000),
+            gains_max=settings.gains_max,
         )
         floor = VersionFloor(bundle.path / "directory-version")
         topics = TopicWatcher(config)

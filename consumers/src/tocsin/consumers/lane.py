@@ -14,6 +14,7 @@ from typing import Final
 
 from tocsin.consumers.decide import NO_SIGHT, Audience, audience
 from tocsin.consumers.expiries import Expiries
+from tocsin.consumers.gains import Gains
 from tocsin.consumers.lane_records import (
     line_test,
     record_decision,
@@ -22,7 +23,7 @@ from tocsin.consumers.lane_records import (
     withdrawal,
 )
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
-from tocsin.consumers.ledger import ERASED, Entry, Given, Ledger, Mark, Position
+from tocsin.consumers.ledger import ERASED, Entry, Given, Inbox, Ledger, Mark, Position, Standing
 from tocsin.consumers.lineage import EXPIRED, RETRACTED, check_revision
 from tocsin.consumers.subscriptions import Subscriptions
 from tocsin.schemas.codec import decode
@@ -46,11 +47,14 @@ class Lane:
         self.due: dict[str, int] = {}
         self.behind: dict[str, dict[str, int]] = {member: {} for member in ledger.mark.behind}
         self.catching_up: dict[str, None] = {}
+        self.gains = Gains()
         self._live: dict[str, dict[str, None]] = {}
         self._audiences: dict[str, Audience] = {}
         self._audiences_of: tuple[object, ...] = ()
         # held, so that its id is not another's while it is compared
         self._subscriptions = Subscriptions()
+        # the inboxes in which nothing was new
+        self._inboxes: Mapping[str, str] = {}
         self._topics: dict[str, AlertTopic] = {}
         self._expiries = Expiries(ledger)
         self._rebuild()
@@ -76,12 +80,15 @@ class Lane:
 
     def observe(self, context: Context) -> None:
         """Take in a change of sight, subscriptions or directory: what somebody gained is to be caught up."""
-        state = (context.sight.state, context.directory.version, id(context.subscriptions))
-        if state == self._audiences_of:
+        state = (context.sight.state, context.directory.version)
+        if state == self._audiences_of and context.subscriptions is self._subscriptions:
             return
-        before, self._audiences, self._audiences_of = self._audiences, {}, state
         changed = context.subscriptions.changed_since(self._subscriptions)
         self._subscriptions = context.subscriptions
+        if state == self._audiences_of and not changed:
+            return
+        before, self._audiences, self._audiences_of = self._audiences, {}, state
+        self.catching_up.update(dict.fromkeys(self.gains.take_all()))
         for topic, keys in self._live.items():
             now, known = self.audience(topic, context), before.get(topic)
             if known is None or now.gains(known, changed):
@@ -106,7 +113,9 @@ class Lane:
     def has_work(self, context: Context) -> bool:
         """Whether a transaction is worth beginning though nothing new was read."""
         self.observe(context)
-        return bool(self.due or self.catching_up or self._expiries.any_due(context.now_ms))
+        if self.due or self.catching_up or self.gains.any_ready(context.gains_max):
+            return True
+        return self._expiries.any_due(context.now_ms)
 
     # -- making a transaction ----------------------------------------------------------------------------------------
 
@@ -114,6 +123,7 @@ class Lane:
         """A transaction that pays what is due, as far as the bound on its size allows."""
         self.observe(context)
         tx = Transaction(mark=self.ledger.mark, mark_before=self.ledger.mark, seq=self.ledger.seq)
+        self._note_inboxes(tx, context)
         behind = dict(tx.mark.behind)
         for key, seq in self.due.items():
             if len(tx.copies) >= self.copies_max:
@@ -123,6 +133,19 @@ class Lane:
             tx.mark = replace(tx.mark, paid=seq, behind=behind)
         return tx
 
+    def _note_inboxes(self, tx: Transaction, context: Context) -> None:
+        """An inbox that was deleted and made again has been given nothing: it is caught up after this transaction."""
+        if context.inboxes is self._inboxes:
+            return
+        for member, topic_id in context.inboxes.items():
+            known = self.ledger.inboxes.get(member)
+            if known is None:
+                tx.inboxes[member] = Inbox(topic_id)
+            elif known.topic_id != topic_id:
+                tx.inboxes[member] = Inbox(topic_id, tx.mark.behind.get(member, tx.mark.paid))
+        if not tx.inboxes:
+            self._inboxes = context.inboxes
+
     def _pay(self, tx: Transaction, context: Context, key: str, seq: int, behind: dict[str, int]) -> None:
         entry = self._entry(tx, key)
         if entry is None:
@@ -130,7 +153,7 @@ class Lane:
         given = _given_by(entry, seq)
         payable: list[int] = []
         for at, member in enumerate(given.members):
-            if member in behind or member in context.unavailable:
+            if member in behind or member not in context.inboxes:
                 behind.setdefault(member, tx.mark.paid)
                 tx.postponed.append((member, key, seq))
             else:
@@ -173,7 +196,7 @@ class Lane:
         """
         entry, _ = _less_owed(entry, tx.mark, frozenset(members))
         held = entry.standing()
-        told = tuple(member for member in members if held.get(member, (0, ERASED))[1] != ERASED)
+        told = tuple(member for member in members if member in held and held[member].rule != ERASED)
         tx.seq += 1
         self._owe(tx, entry, Given(tx.seq, entry.revision, told, (ERASED,) * len(told)))
         record_decision(tx, context, "WITHHELD", entry, refused=dict.fromkeys(members, SIGHT_LOST), erased=told)
@@ -225,8 +248,8 @@ class Lane:
         # a retraction is told to everyone ever given any revision, a correction to those who may no longer see it
         erased = tuple(
             member
-            for member, (_, rule) in held.items()
-            if member not in given and (header["status"] == RETRACTED or rule != ERASED)
+            for member, last in held.items()
+            if member not in given and (header["status"] == RETRACTED or last.rule != ERASED)
         )
         tx.seq += 1
         entry = self._entry_of(alert, source, key, before)
@@ -245,7 +268,7 @@ class Lane:
         )
 
     def _recipients(
-        self, context: Context, topic: str, alert: Verified, held: Mapping[str, tuple[int, str]]
+        self, context: Context, topic: str, alert: Verified, held: Mapping[str, Standing]
     ) -> tuple[dict[str, str], tuple[str, ...]]:
         """Who is given a revision, member -> rule, and who is refused it.
 
@@ -258,7 +281,7 @@ class Lane:
         given = dict(zip(members, rules, strict=True))
         if held:
             readers = context.sight.readers(topic, context.directory)
-            given |= {m: readers[m] for m, (_, rule) in held.items() if rule != ERASED and m in readers}
+            given |= {m: readers[m] for m, last in held.items() if last.rule != ERASED and m in readers}
         return given, who.refused_for(publisher, alert.record)
 
     def _entry_of(self, alert: Verified, source: Source, key: str, before: Entry | None) -> Entry:
@@ -299,7 +322,7 @@ class Lane:
         if not held:
             return replace(entry, given=())
         # the lowest number: above no member's own mark, so that nothing paid looks owed again
-        seq, rules = min(given.seq for given in entry.given), tuple(rule for _, rule in held.values())
+        seq, rules = min(given.seq for given in entry.given), tuple(last.rule for last in held.values())
         return replace(entry, given=(Given(seq, entry.revision, tuple(held), rules),))
 
     def _reject(
@@ -323,25 +346,39 @@ class Lane:
     # -- what time and change bring ----------------------------------------------------------------------------------
 
     def catch_up(self, tx: Transaction, context: Context, lineages_max: int) -> None:
-        """Decide on live alerts that members have gained since: a grant, a subscription or a member is new."""
+        """Decide on live alerts that members have gained since: a grant, a subscription or a member is new.
+
+        All of them are counted first; who has gained more than its bound is given none.
+        """
         for key in islice(self.catching_up, lineages_max):
+            tx.looked_at.append(key)
+            gained = self._gained(tx, context, key)
+            if gained:
+                tx.found.append((key, frozenset(gained)))
+        if self.catching_up:
+            return
+        for key, members in islice(self.gains.ready(context.gains_max), lineages_max):
             if tx.owed >= self.copies_max:
                 return
-            if self._unpaid(tx, key):
-                continue
-            tx.caught_up.append(key)
-            entry = self._entry(tx, key)
-            if entry is not None and entry.live(context.now_ms):
-                self._give_to_gainers(tx, context, entry)
+            if not self._unpaid(tx, key):
+                self._give_to_gainers(tx, context, key, members)
 
-    def _give_to_gainers(self, tx: Transaction, context: Context, entry: Entry) -> None:
-        publisher = entry.key.partition("/")[0]
+    def _gained(self, tx: Transaction, context: Context, key: str) -> dict[str, str]:
+        """Who may have a live lineage, asks for it and does not hold it: member -> rule."""
+        entry = self._entry(tx, key)
+        if entry is None or not entry.live(context.now_ms):
+            return {}
         who = self.audience(entry.topic, context)
         # an alert is decoded again only where somebody looks into it
-        members, rules = who.for_alert(publisher, decode(entry.value)[1] if who.some else {})
-        holders = entry.holds_current()
-        gained = {m: r for m, r in zip(members, rules, strict=True) if m not in holders}
-        if not gained:
+        members, rules = who.for_alert(key.partition("/")[0], decode(entry.value)[1] if who.some else {})
+        holders = entry.holds_current({**self.ledger.inboxes, **tx.inboxes} if tx.inboxes else self.ledger.inboxes)
+        return {m: r for m, r in zip(members, rules, strict=True) if m not in holders}
+
+    def _give_to_gainers(self, tx: Transaction, context: Context, key: str, members: frozenset[str]) -> None:
+        tx.settled_gains.append((key, members))
+        gained = {member: rule for member, rule in self._gained(tx, context, key).items() if member in members}
+        entry = self._entry(tx, key)
+        if entry is None or not gained:
             return
         tx.seq += 1
         self._owe(tx, entry, Given(tx.seq, entry.revision, tuple(gained), tuple(gained.values())))
@@ -361,7 +398,7 @@ class Lane:
 
     def _end(self, tx: Transaction, context: Context, entry: Entry) -> None:
         entry = self._supersede(tx, context, entry.key) or entry
-        erased = tuple(member for member, (_, rule) in entry.standing().items() if rule != ERASED)
+        erased = tuple(member for member, last in entry.standing().items() if last.rule != ERASED)
         entry = replace(entry, status=EXPIRED, value=b"", headers=())
         tx.seq += 1
         self._owe(tx, entry, Given(tx.seq, entry.revision, erased, (ERASED,) * len(erased)))
@@ -377,7 +414,7 @@ class Lane:
             return
         tx.mark = replace(tx.mark, tested_at=context.now_ms)
         for name, member in context.directory.members.items():
-            if member.jurisdiction == self.jurisdiction and name not in (*context.unavailable, *tx.mark.behind):
+            if member.jurisdiction == self.jurisdiction and name in context.inboxes and name not in tx.mark.behind:
                 tx.copies.append(line_test(self.jurisdiction, context, name))
 
     # -- members whose inbox refuses ---------------------------------------------------------------------------------
@@ -412,8 +449,7 @@ class Lane:
         """Take in what was committed."""
         for key in tx.settled:
             del self.due[key]
-        for key in tx.caught_up:
-            self.catching_up.pop(key, None)
+        self._commit_gains(tx)
         for member, key in tx.cleared:
             self.behind.get(member, {}).pop(key, None)
         for member, key, seq in tx.postponed:
@@ -429,10 +465,21 @@ class Lane:
                 self._expiries.note(entry)
         self.due.update(tx.due)
         self.ledger.positions.update(tx.positions)
+        if any(inbox.since for inbox in tx.inboxes.values()):
+            self.catching_up.update((key, None) for keys in self._live.values() for key in keys)
+        self.ledger.inboxes.update(tx.inboxes)
         self.ledger.mark = tx.mark
         self.ledger.seq = tx.seq
         for member in [member for member in self.behind if member not in tx.mark.behind]:
             del self.behind[member]
+
+    def _commit_gains(self, tx: Transaction) -> None:
+        for key in tx.looked_at:
+            self.catching_up.pop(key, None)
+        for key, members in tx.found:
+            self.gains.found(key, members)
+        for key, members in tx.settled_gains:
+            self.gains.settled(key, members)
 
 
 def lineage_key(alert: Verified) -> str:

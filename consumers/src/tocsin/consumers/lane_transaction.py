@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tocsin.consumers.gains import Bound
 from tocsin.consumers.ledger import (
     MARK_KEY,
     Entry,
     Headers,
+    Inbox,
     Mark,
     Position,
     encode_entry,
+    encode_inbox,
     encode_mark,
     encode_position,
+    inbox_key,
     position_key,
 )
 from tocsin.consumers.sight import Sight
@@ -53,13 +57,15 @@ class Copy(NamedTuple):
 class Context:
     """What a transaction is decided on, each piece read once at its beginning.
 
-    `unavailable` are members whose inbox is known not to take copies now. `notary` turns a notice into signed bytes.
+    `inboxes` are the inboxes that take copies now, member -> topic id. `gains_max` says how many live alerts a member
+    may be given at once because it has gained them. `notary` turns a notice into signed bytes.
     """
 
     sight: Sight
     directory: Directory
     subscriptions: Subscriptions
-    unavailable: frozenset[str]
+    inboxes: Mapping[str, str]
+    gains_max: Bound
     now_ms: int
     worker: str
     notary: Notary
@@ -75,9 +81,12 @@ class Transaction:
     positions: dict[str, Position] = field(default_factory=dict[str, Position])
     due: dict[str, int] = field(default_factory=dict[str, int])
     settled: list[str] = field(default_factory=list[str])
-    caught_up: list[str] = field(default_factory=list[str])
+    looked_at: list[str] = field(default_factory=list[str])
+    found: list[tuple[str, frozenset[str]]] = field(default_factory=list[tuple[str, frozenset[str]]])
+    settled_gains: list[tuple[str, frozenset[str]]] = field(default_factory=list[tuple[str, frozenset[str]]])
     postponed: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     cleared: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    inboxes: dict[str, Inbox] = field(default_factory=dict[str, Inbox])
     mark: Mark = field(default_factory=Mark)
     mark_before: Mark = field(default_factory=Mark)
     seq: int = 0
@@ -89,10 +98,12 @@ class Transaction:
             yield key.encode(), None if entry is None else encode_entry(entry)
         for position in self.positions.values():
             yield position_key(position), encode_position(position)
+        for member, inbox in self.inboxes.items():
+            yield inbox_key(member), encode_inbox(inbox)
         if self.mark != self.mark_before:
             yield MARK_KEY, encode_mark(self.mark)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to commit."""
-        return not (self.decisions or self.entries or self.positions or self.mark != self.mark_before)
+        return not (self.decisions or self.entries or self.positions or self.inboxes or self.mark != self.mark_before)

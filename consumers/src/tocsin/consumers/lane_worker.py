@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,8 +24,7 @@ from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.verification import Judged, judge
 from tocsin.consumers.watch import SightWatcher, Topics, TopicWatcher
 from tocsin.schemas.bundle import KafkaConfig
-from tocsin.schemas.directory import Directory
-from tocsin.schemas.names import audit_topic, inbox_topic, ledger_topic
+from tocsin.schemas.names import audit_topic, ledger_topic
 
 # The 5 s bound on revocation: a snapshot may be this old when copies are produced, and these have 3 s to be appended.
 SIGHT_AGE_MAX_S = 1.5
@@ -64,6 +63,7 @@ class Exchange:
     worker: str
     notary: Notary
     line_test_ms: int
+    gains_max: int
 
 
 @dataclass(slots=True)
@@ -108,6 +108,7 @@ class LaneWorker(threading.Thread):
         self._refusals = _Refusals()
         self._log = structlog.get_logger().bind(lane=jurisdiction, worker=exchange.worker)
         self._stale = ""
+        self._held: Mapping[str, int] = {}
 
     def stop(self) -> None:
         """Ask the lane to end after its current transaction."""
@@ -176,7 +177,16 @@ class LaneWorker(threading.Thread):
             reader.report(tx.positions)
             if not pair.doubtful:
                 self._pay_refusing(pair, lane, context)
+            self._report_held(lane.gains.held(context.gains_max))
             busy = bool(self._pending) or lane.has_work(context)
+
+    def _report_held(self, held: Mapping[str, int]) -> None:
+        """Say who has gained too much at once to be given it, and what to do."""
+        if held != self._held:
+            self._held = held
+            self._metrics.held(self.jurisdiction, len(held))
+            remedy = "if the rule is right, start the fan-out with a higher --gains-max; if not, put the rule right"
+            self._log.warning("gains_held", live_alerts=dict(held), remedy=remedy)
 
     def _read(self, reader: AlertReader, pool: ThreadPoolExecutor, *, wait: bool) -> None:
         if len(self._pending) >= RECORDS_MAX or self._watch.directory.directory is None:
@@ -210,7 +220,8 @@ class LaneWorker(threading.Thread):
             sight=sight,
             directory=directory,
             subscriptions=subscriptions,
-            unavailable=_without_inbox(topics, directory),
+            inboxes=topics.inboxes,
+            gains_max=lambda _member: self._exchange.gains_max,
             now_ms=time.time_ns() // 1_000_000,
             worker=self._exchange.worker,
             notary=self._exchange.notary,
@@ -253,7 +264,7 @@ class LaneWorker(threading.Thread):
 
     def _inboxes_now(self) -> frozenset[str]:
         self._watch.topics.hurry()
-        return self._watch.topics.topics.inboxes
+        return self._watch.topics.topics.inbox_names
 
     def _suspect(self, tx: Transaction, aborted: TransactionAborted) -> None:
         """Count the inboxes that refused as behind. When none is named twice running, each is paid apart once."""
@@ -270,14 +281,10 @@ class LaneWorker(threading.Thread):
     def _pay_refusing(self, pair: TransactionPair, lane: Lane, context: Context) -> None:
         now = time.monotonic()
         for member in list(lane.behind):
-            if member in context.unavailable or now < self._refusals.retry_at.get(member, 0):
+            if member not in context.inboxes or now < self._refusals.retry_at.get(member, 0):
                 continue
             tx = lane.begin_behind(context, member)
             self._write(pair, lane, tx)
             self._refusals.clear(member)
             if pair.doubtful:
                 return
-
-
-def _without_inbox(topics: Topics, directory: Directory) -> frozenset[str]:
-    return frozenset(member for member in directory.members if inbox_topic(member) not in topics.inboxes)

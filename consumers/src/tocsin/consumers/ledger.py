@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from tocsin.consumers.lineage import ENDED
 from tocsin.schemas.catalog import schema
@@ -17,6 +17,7 @@ from tocsin.schemas.codec import decode, encode
 
 MARK_KEY = b"mark"
 POSITION_PREFIX = "position/"
+INBOX_PREFIX = "inbox/"
 
 ERASED = ""
 """The rule under which a member is not given a copy, but its copy is erased."""
@@ -24,6 +25,7 @@ ERASED = ""
 _ENTRY = schema("ledger-entry")
 _MARK = schema("ledger-mark")
 _POSITION = schema("ledger-position")
+_INBOX = schema("ledger-inbox")
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -44,6 +46,14 @@ class Given:
         """The same decision less `members`."""
         kept = [pair for pair in zip(self.members, self.rules, strict=True) if pair[0] not in members]
         return replace(self, members=tuple(pair[0] for pair in kept), rules=tuple(pair[1] for pair in kept))
+
+
+class Standing(NamedTuple):
+    """What a member was last given, or owed, of a lineage, and by which decision; under the rule `ERASED`: no more."""
+
+    revision: int
+    rule: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +81,23 @@ class Entry:
     headers: Headers
     given: tuple[Given, ...]
 
-    def standing(self) -> dict[str, tuple[int, str]]:
-        """Everyone ever given, or owed, any revision -> the last revision, and its rule or `ERASED`."""
+    def standing(self) -> dict[str, Standing]:
+        """Everyone ever given, or owed, any revision -> the last of it."""
         return {
-            member: (given.revision, rule)
+            member: Standing(given.revision, rule, given.seq)
             for given in self.given
             for member, rule in zip(given.members, given.rules, strict=True)
         }
 
-    def holds_current(self) -> frozenset[str]:
-        """The members given, or owed, the current revision."""
-        held = self.standing().items()
-        return frozenset(member for member, (revision, rule) in held if rule != ERASED and revision == self.revision)
+    def holds_current(self, inboxes: Mapping[str, Inbox]) -> frozenset[str]:
+        """The members given, or owed, the current revision, in the inbox that they have now."""
+        return frozenset(
+            member
+            for member, last in self.standing().items()
+            if last.rule != ERASED
+            and last.revision == self.revision
+            and last.seq > inboxes.get(member, _ANY_INBOX).since
+        )
 
     @property
     def ended(self) -> bool:
@@ -109,6 +124,17 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Inbox:
+    """The topic that is a member's inbox now. What was decided up to `since`, and paid, is not in it."""
+
+    topic_id: str
+    since: int = 0
+
+
+_ANY_INBOX = Inbox("")
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """How far debts are paid: up to decision `paid` for all, up to `behind[member]` for those whose inbox refuses.
 
@@ -130,6 +156,7 @@ class Ledger:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.positions: dict[str, Position] = {}
+        self.inboxes: dict[str, Inbox] = {}
         self.mark = Mark()
         self.seq = 0
 
@@ -142,6 +169,8 @@ class Ledger:
         name = key.decode()
         if name.startswith(POSITION_PREFIX):
             self._apply_position(value)
+        elif name.startswith(INBOX_PREFIX):
+            self._apply_inbox(name.removeprefix(INBOX_PREFIX), value)
         elif value is None:
             self.entries.pop(name, None)
         else:
@@ -151,6 +180,10 @@ class Ledger:
         if value is not None:
             position = decode_position(value)
             self.positions[position.topic] = position
+
+    def _apply_inbox(self, member: str, value: bytes | None) -> None:
+        if value is not None:
+            self.inboxes[member] = decode_inbox(value)
 
     def put(self, entry: Entry) -> None:
         """Keep `entry` as the current one under its key."""
@@ -232,3 +265,19 @@ def decode_position(value: bytes) -> Position:
 def position_key(position: Position) -> bytes:
     """Ledger key of `position`."""
     return f"{POSITION_PREFIX}{position.topic_id}/{position.topic}".encode()
+
+
+def encode_inbox(inbox: Inbox) -> bytes:
+    """Ledger value of `inbox`."""
+    return encode(_INBOX, {"topic_id": inbox.topic_id, "since": inbox.since})
+
+
+def decode_inbox(value: bytes) -> Inbox:
+    """The inbox that `encode_inbox` wrote."""
+    record = decode(value)[1]
+    return Inbox(record["topic_id"], record["since"])
+
+
+def inbox_key(member: str) -> bytes:
+    """Ledger key of the inbox of `member`."""
+    return f"{INBOX_PREFIX}{member}".encode()

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.consumers.directory_reader import wall_clock_ms
 from tocsin.consumers.fanout import notary
+from tocsin.consumers.gains import GAINS_MAX
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_records import line_test
@@ -248,12 +249,12 @@ class MemoryExchange:
                 lane.decide(tx, context, judged.source, judged.outcome, judged.sha256)
             lane.catch_up(tx, context, _LINEAGES)
             lane.expire(tx, context, _LINEAGES)
-            if tx.empty:
-                return copies + self._pay_refusing(lane, context)
             copies += self._commit(lane, tx)
+            if tx.empty and not lane.has_work(context):
+                return copies + self._pay_refusing(lane, context)
 
     def _pay_refusing(self, lane: Lane, context: Context) -> int:
-        payable = [member for member in lane.behind if member not in context.unavailable]
+        payable = [member for member in lane.behind if member in context.inboxes]
         return sum(self._commit(lane, lane.begin_behind(context, member)) for member in payable)
 
     def _commit(self, lane: Lane, tx: Transaction) -> int:
@@ -267,7 +268,7 @@ class MemoryExchange:
         return len(tx.copies)
 
     def _context(self) -> Context:
-        topics = set(self.bus.topics())
+        ids = {member: self.bus.topic_id(inbox_topic(member)) for member in self.directory.members}
         self._read_outboxes()
         asked = self._outboxes.subscriptions(self.directory, self.subscriptions)
         if asked.changed_since(self._asked):
@@ -277,7 +278,8 @@ class MemoryExchange:
             sight=self._current_sight(),
             directory=self.directory,
             subscriptions=self._asked,
-            unavailable=frozenset(m for m in self.directory.members if inbox_topic(m) not in topics),
+            inboxes={member: topic_id for member, topic_id in ids.items() if topic_id is not None},
+            gains_max=lambda _member: GAINS_MAX,
             now_ms=self._now_ms(),
             worker="memory",
             notary=notary(self._key, self.directory.coalition),

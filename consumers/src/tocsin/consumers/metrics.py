@@ -26,11 +26,18 @@ class FanoutMetrics:
         self._behind = Gauge(
             "tocsin_behind_members", "Members whose inbox refuses copies.", lane, registry=self.registry
         )
+        self._held = Gauge(
+            "tocsin_gains_held_members", "Members who gained more at once than the bound.", lane, registry=self.registry
+        )
         self._up = Gauge("tocsin_lane_up", "1 while this process works the lane.", lane, registry=self.registry)
 
     def lane_up(self, lane: str, *, up: bool) -> None:
         """Note whether this process works `lane`."""
         self._up.labels(lane).set(up)
+
+    def held(self, lane: str, members: int) -> None:
+        """Note how many members wait for the operator's word before they are given what they have gained."""
+        self._held.labels(lane).set(members)
 
     def committed(self, lane: str, tx: Transaction) -> None:
         """Count what `tx` wrote."""

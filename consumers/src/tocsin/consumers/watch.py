@@ -102,11 +102,16 @@ class SightWatcher(Watcher):
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topic ids of the alert topics and outboxes there are, and the inboxes that this login may write."""
+    """Topic ids: of alert topics and outboxes by name, of the inboxes that this login may write by member."""
 
     ids: Mapping[str, str] = field(default_factory=dict[str, str])
-    inboxes: frozenset[str] = frozenset()
+    inboxes: Mapping[str, str] = field(default_factory=dict[str, str])
     outboxes: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def inbox_names(self) -> frozenset[str]:
+        """The topics that are inboxes and may be written."""
+        return frozenset(f"{INBOX}{member}" for member in self.inboxes)
 
 
 class TopicWatcher(Watcher):
@@ -128,11 +133,11 @@ class TopicWatcher(Watcher):
         described = dict(self._describe(names)) if names else {}
         topics = Topics(
             _ids(described, ALERTS),
-            frozenset(
-                name
+            {
+                name.removeprefix(INBOX): str(one.topic_id)
                 for name, one in described.items()
                 if name.startswith(INBOX) and AclOperation.WRITE in one.authorized_operations
-            ),
+            },
             _ids(described, OUTBOX),
         )
         if topics != self.topics:

@@ -27,6 +27,7 @@ _IDS: Final = {
     207: ("ledger-mark", 1),
     208: ("ledger-position", 1),
     209: ("acknowledgement", 1),
+    210: ("ledger-inbox", 1),
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from tocsin.schemas.bus import BusRecord, Failure, Headers, Kind, OnDone, ReadFailed
+from tocsin.schemas.uuid7 import uuid7
 
 RECORD_BYTES_MAX: Final = 1_048_576
 ANY: Final = "*"
@@ -64,6 +65,7 @@ class Rights:
 class _Topic:
     records: list[BusRecord] = field(default_factory=list[BusRecord])
     end: int = 0
+    id: str = field(default_factory=lambda: str(uuid7()))
 
 
 class _Membership(NamedTuple):
@@ -107,6 +109,11 @@ class MemoryBus:
         """The names of all topics, sorted."""
         with self._changed:
             return tuple(sorted(self._topics))
+
+    def topic_id(self, name: str) -> str | None:
+        """What tells a topic from one of the same name that was deleted; None when there is none."""
+        with self._changed:
+            return self._topics[name].id if name in self._topics else None
 
     def records(self, topic: str) -> tuple[BusRecord, ...]:
         """Everything in `topic`. Raises KeyError when there is none."""

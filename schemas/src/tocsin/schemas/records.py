@@ -127,6 +127,13 @@ class LedgerPosition(TypedDict):
     next_offset: int
 
 
+class LedgerInbox(TypedDict):
+    """The inbox topic that a lane writes to; what was decided up to `since`, and paid, is not in it."""
+
+    topic_id: str
+    since: int
+
+
 class Subscription(TypedDict):
     """What a member asks for: all of its parts must hold, an empty one is any. `reasons` are SCHEME:code."""
 

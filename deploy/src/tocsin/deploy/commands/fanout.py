@@ -13,6 +13,7 @@ import typer
 from prometheus_client import start_http_server
 
 from tocsin.consumers.fanout import Fanout, FanoutSettings
+from tocsin.consumers.gains import GAINS_MAX
 from tocsin.deploy.output import HOME, HomeOption, console
 from tocsin.deploy.policy.compile import FANOUT, subscriptions
 from tocsin.deploy.policy.document import read_policy
@@ -30,12 +31,17 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Keeps its lanes over a quick restart; no two processes may share one.")
     ] = None,
+    gains_max: Annotated[
+        int, typer.Option(help="A member that gains more live alerts of a jurisdiction at once is given none.", min=0)
+    ] = GAINS_MAX,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on 127.0.0.1.")] = None,
 ) -> None:
     """Run one process; start as many as you like, they share the lanes. Ctrl-C, or SIGTERM, ends it cleanly."""
     bundle = Bundle.load(home / "services" / FANOUT)
     worker = name or f"{socket.gethostname()}-{os.getpid()}"
-    fanout = Fanout(bundle, subscriptions(read_policy(policy)), FanoutSettings(worker=worker, name=name))
+    fanout = Fanout(
+        bundle, subscriptions(read_policy(policy)), FanoutSettings(worker=worker, name=name, gains_max=gains_max)
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: fanout.stop())
     if metrics_port is not None:
