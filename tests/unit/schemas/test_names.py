@@ -95,6 +95,7 @@ def test_fixed_ids() -> None:
         206: "directory.v1",
         207: "ledger-mark.v1",
         208: "ledger-position.v1",
+        209: "acknowledgement.v1",
         210: "ledger-inbox.v1",
     }
 

@@ -20,6 +20,7 @@ FACES: dict[str, type] = {
     "ledger-inbox": records.LedgerInbox,
     "subscription": records.Subscription,
     "receipt": records.Receipt,
+    "acknowledgement": records.Acknowledgement,
     "directory": records.DirectoryDocument,
 }
 SCALARS = {"int": int, "long": int, "string": str, "bytes": bytes, "boolean": bool}

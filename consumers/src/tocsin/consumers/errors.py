@@ -76,4 +76,8 @@ class SubscriptionInvalid(TocsinConsumerError):
 
 
 class OutboxError(TocsinConsumerError):
-    """The outbox cannot be written or read; the message says what to do."""
+    """The outbox cannot be written or read; the message says what to do. `passing`: nobody answered, so try again."""
+
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing

@@ -13,11 +13,12 @@ from typing import Final, Self
 
 import structlog
 
-from tocsin.consumers.copies import CopyVerifier, Received, ReceivedKind
+from tocsin.consumers.copies import CopyVerifier, Notice, Received, ReceivedKind
 from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
-from tocsin.consumers.errors import DirectoryUnreadable, InboxError, RecordUnverified
+from tocsin.consumers.errors import DirectoryUnreadable, InboxError, OutboxError, RecordUnverified
 from tocsin.consumers.kafka import KafkaReader
-from tocsin.schemas.bundle import Bundle
+from tocsin.consumers.outbox import Outbox
+from tocsin.schemas.bundle import SIGNING_KEY, Bundle
 from tocsin.schemas.bus import BusRecord, Kind, Reader, ReadFailed
 from tocsin.schemas.directory import Directory, VersionFloor
 from tocsin.schemas.errors import Reason, Rejection
@@ -67,6 +68,12 @@ class Inbox:
     lasted longer. With `include_erasures` you are also told that the exchange has erased a lineage (`Received.kind`),
     withdrawn or expired, upon which you erase yours.
 
+    Once the body is done with a WITHDRAWN notice, it is acknowledged through the member's outbox, signed: so the
+    exchange knows who has been told. While nobody answers, the place waits before that notice and the acknowledgement
+    is tried again with each record; one that the broker refuses is logged, and holds nothing up. Switch it off with
+    `acknowledge` for a reader that does not act on alerts; `outbox` is the bundle's by default, when that has a
+    signing key, and is closed with the Inbox.
+
     `follow` waits for more, for ever or until nothing has come for `timeout_s`; otherwise iteration ends where the
     inbox ends. `state` remembers the highest directory version seen; it is in the bundle by default. `reader` and
     `directory` read the inbox and the topic `directory`, from Kafka by default. Used by one thread, but for `stop`.
@@ -82,9 +89,11 @@ class Inbox:
         follow: bool = True,
         timeout_s: float | None = None,
         group: str = "inbox",
+        acknowledge: bool = True,
         state: Path | None = None,
         reader: Reader | None = None,
         directory: Reader | None = None,
+        outbox: Outbox | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self.counts = Counts()
@@ -98,6 +107,11 @@ class Inbox:
         self._follow = follow
         self._timeout_s = timeout_s
         self._topic = inbox_topic(bundle.member)
+        self._outbox = outbox
+        # an injected reader is of a bus of its own, whose outbox is not Kafka's
+        on_kafka = reader is None and (bundle.path / SIGNING_KEY).exists()
+        self._acknowledges = acknowledge and (outbox is not None or on_kafka)
+        self._unacknowledged: deque[Notice] = deque()
         self._reader: Reader = reader or KafkaReader(bundle.kafka_config(), self._topic, self.group)
         directory = directory or KafkaReader(bundle.kafka_config(), DIRECTORY_TOPIC, None)
         floor = VersionFloor(state or bundle.path / "directory-version")
@@ -144,6 +158,7 @@ class Inbox:
             received = self._judge(record)
             if received is not None and self._is_wanted(received):
                 yield received
+                self._note(received)
             self._done(record.offset)
         self._keep()
 
@@ -154,6 +169,9 @@ class Inbox:
         """
         if received.offset < self._kept:
             return True
+        self._note(received)
+        if not self._acknowledge():
+            return False
         kept = self._reader.commit(received.offset + 1)
         if kept:
             self._place = self._kept = received.offset + 1
@@ -163,12 +181,35 @@ class Inbox:
 
     def _done(self, offset: int) -> None:
         self._undone, self._place = None, offset + 1
-        self._reader.store(self._place)
+        if self._acknowledge():
+            self._reader.store(self._place)
 
     def _keep(self) -> None:
         """Keep the place at the end of an iteration, so that nothing depends on `close`."""
-        if self._place > self._kept and self._reader.commit(self._place):
+        if self._place > self._kept and self._acknowledge() and self._reader.commit(self._place):
             self._kept = self._place
+
+    def _note(self, received: Received) -> None:
+        """Owe the acknowledgement of a withdrawal that the body is done with."""
+        notice = received.notice
+        if not self._acknowledges or notice is None or notice["kind"] != "WITHDRAWN":
+            return
+        if received.offset >= self._kept and notice not in self._unacknowledged:
+            self._unacknowledged.append(notice)
+
+    def _acknowledge(self) -> bool:
+        """Send what is owed, the oldest first. False while nobody answers: the place must wait before the first."""
+        while self._unacknowledged:
+            notice = self._unacknowledged[0]
+            try:
+                self._outbox = self._outbox or Outbox(self._bundle)
+                self._outbox.acknowledge(notice)
+            except OutboxError as failure:
+                log.warning("withdrawal_not_acknowledged", lineage=notice["lineage_id"], reason=str(failure))
+                if failure.passing:
+                    return False
+            self._unacknowledged.popleft()
+        return True
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -292,6 +333,8 @@ class Inbox:
         """Keep the place after what is done, and leave."""
         self._reader.close()
         self._directory.close()
+        if self._outbox is not None:
+            self._outbox.close()
 
     def __enter__(self) -> Self:
         return self

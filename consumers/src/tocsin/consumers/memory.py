@@ -79,7 +79,7 @@ class MemoryExchange:
         self.bus = MemoryBus(authorizer=self._authorize, now=now_ms)
         self.acls: set[AclRow] = set()
         self.subscriptions: dict[str, Subscription] = {}
-        self._outboxes = Outboxes()
+        self._outboxes = Outboxes(acknowledgements=True)
         self._read_of: dict[str, int] = {}
         self._asked = Subscriptions()
         self.directory = Directory(coalition, 0, now_ms(), now_ms() + YEAR_MS, {}, {})
@@ -196,8 +196,15 @@ class MemoryExchange:
         """An `Inbox` on this exchange; `options` are the Inbox's own."""
         reader = self.bus.reader(bundle.config.login, inbox_topic(bundle.member), f"{bundle.member}.{group}")
         directory = self.bus.reader(bundle.config.login, DIRECTORY_TOPIC)
+        options.setdefault("outbox", self.outbox(bundle))
         return Inbox(
-            bundle, group=group, follow=follow, reader=reader, directory=directory, now_ms=self._now_ms, **options
+            bundle,
+            group=group,
+            follow=follow,
+            reader=reader,
+            directory=directory,
+            now_ms=self._now_ms,
+            **options,
         )
 
     def outbox(self, bundle: Bundle) -> Outbox:

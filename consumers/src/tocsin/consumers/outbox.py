@@ -10,10 +10,19 @@ from typing import Any, Final, Self, cast, get_args
 
 import structlog
 
+from tocsin.consumers.copies import Notice
 from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
 from tocsin.consumers.errors import OutboxError, SubscriptionInvalid
 from tocsin.consumers.kafka import KafkaReader, KafkaWriter
-from tocsin.consumers.outbox_records import SETS, SUBSCRIPTION, Outboxes, is_subscription_id, subscription_record
+from tocsin.consumers.outbox_records import (
+    ACKNOWLEDGEMENT,
+    SETS,
+    SUBSCRIPTION,
+    Outboxes,
+    acknowledgement_record,
+    is_subscription_id,
+    subscription_record,
+)
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord, Failure, Kind, Reader, ReadFailed, Writer
@@ -27,6 +36,8 @@ from tocsin.schemas.signing import sign_headers
 from tocsin.schemas.verify import Verifier
 
 SEND_S_MAX: Final = 30.0
+ACKNOWLEDGE_S_MAX: Final = 5.0
+"""Shorter: an Inbox waits for it, and tries again."""
 READ_S_MAX: Final = 20.0
 _POLL_S: Final = 0.2
 
@@ -92,7 +103,23 @@ class Outbox:
         """
         self._send(SUBSCRIPTION, subscription_id, schema(SUBSCRIPTION), None)
 
-    def _send(self, kind: str, name: str, form: Schema, record: Mapping[str, Any] | None) -> None:
+    def acknowledge(self, notice: Notice) -> None:
+        """Tell the exchange that you are done with a WITHDRAWN notice: you no longer rely on what you were given.
+
+        An `Inbox` does it for you. To acknowledge again changes nothing.
+
+        Raises:
+            ValueError: the notice is of another kind.
+            OutboxError: the broker did not take it; the message says what to do.
+        """
+        if notice["kind"] != "WITHDRAWN":
+            raise ValueError(f"notice of the kind {notice['kind']}: only a withdrawal is acknowledged")
+        name, record = _lineage(notice), acknowledgement_record(self._bundle.member, notice, self._now_ms())
+        self._send(ACKNOWLEDGEMENT, name, schema(ACKNOWLEDGEMENT), record, ACKNOWLEDGE_S_MAX)
+
+    def _send(
+        self, kind: str, name: str, form: Schema, record: Mapping[str, Any] | None, wait_s: float = SEND_S_MAX
+    ) -> None:
         """Write `record`, or a tombstone, under `<kind>/<name>` and wait for the broker's answer."""
         value = None if record is None else encode(form, record)
         if value is not None and len(value) > VALUE_BYTES_MAX:
@@ -102,10 +129,11 @@ class Outbox:
         headers = [] if value is None else sign_headers(self._key, self._bundle.coalition, form, value)
         answers: list[Failure | None] = []
         self._writer.send(self._topic, f"{kind}/{name}".encode(), value, headers, answers.append)
-        self._writer.flush(SEND_S_MAX)
-        failure = answers[0] if answers else Failure(Kind.UNREACHABLE, f"no answer in {SEND_S_MAX:.0f} s")
+        self._writer.flush(wait_s)
+        failure = answers[0] if answers else Failure(Kind.UNREACHABLE, f"no answer in {wait_s:.0f} s")
         if failure is not None:
-            raise OutboxError(f"{self._topic}: {_remedy(failure.kind, failure.detail)}")
+            passing = failure.kind is Kind.UNREACHABLE
+            raise OutboxError(f"{self._topic}: {_remedy(failure.kind, failure.detail)}", passing=passing)
 
     def subscriptions(self) -> tuple[Subscription, ...]:
         """The subscriptions that stand in the outbox, by id, verified as the exchange does.
@@ -166,6 +194,10 @@ def check_subscription(subscription: Subscription) -> None:
             raise SubscriptionInvalid(f"{part}: everything is asked for already; leave out one of the two")
         if not all(pattern.fullmatch(str(value)) for value in values):
             raise SubscriptionInvalid(f"{part}: {form}")
+
+
+def _lineage(notice: Notice) -> str:
+    return f"{notice['publisher']}/{notice['lineage_id']}"
 
 
 def _remedy(kind: Kind, detail: str) -> str:

@@ -7,10 +7,12 @@ the member may write its outbox is the broker's to keep.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
+from tocsin.consumers.copies import Notice
 from tocsin.consumers.subscriptions import ALERT_FILTERS, Subscription, Subscriptions
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode_strict
@@ -23,27 +25,56 @@ from tocsin.schemas.verify import Signed, Verifier, check_schema
 SUBSCRIPTION: Final = "subscription"
 SUBSCRIPTIONS_MAX: Final = 1_000
 """Of one member; each may watch as many tokens as fit into a value."""
+ACKNOWLEDGEMENT: Final = "acknowledgement"
+ACKNOWLEDGEMENTS_MAX: Final = 1_000_000
+"""Of one member."""
 
 SETS: Final = ("types", "jurisdictions", "tlps", *ALERT_FILTERS)
+Content = TypeVar("Content")
 _SUBSCRIPTION_ID: Final = re.compile(r"[a-z0-9-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Acknowledged:
+    """That `member` was told of the withdrawal of a lineage, by the notice `notice_id`, and is done with it.
+
+    `at_ms` is the broker's time of its word, milliseconds since 1970.
+    """
+
+    member: str
+    publisher: str
+    lineage_id: str
+    notice_id: uuid.UUID
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept(Generic[Content]):
     """A record that verified, and what its signature depends on: a key may be revoked later."""
 
-    content: Subscription
+    content: Content
     key_id: str
     offset: int
     at_ms: int
 
+    def counts(self, member: str, directory: Directory) -> bool:
+        """Whether the key that signed it counts by `directory`."""
+        key = directory.keys.get(self.key_id)
+        return key is not None and key.counts(outbox_topic(member), self.offset, self.at_ms)
+
 
 class Outboxes:
-    """The newest record that verified under each key of each outbox. `changes` rises when any of them changes."""
+    """The newest record that verified under each key of each outbox.
 
-    def __init__(self) -> None:
+    `changes` rises when a subscription changes. Acknowledgements are kept with `acknowledgements` only: they are many,
+    and nothing that the fan-out decides depends on one.
+    """
+
+    def __init__(self, *, acknowledgements: bool = False) -> None:
         self.changes = 0
-        self._kept: dict[str, dict[str, _Kept]] = {}
+        self._kept: dict[str, dict[str, _Kept[Subscription]]] = {}
+        self._keeps_acknowledgements = acknowledgements
+        self._acknowledged: dict[str, dict[str, _Kept[Acknowledged]]] = {}
 
     def apply(self, member: str, record: BusRecord, verifier: Verifier) -> None:
         """Take one record of the outbox of `member` in. Kinds of later releases are left alone.
@@ -54,6 +85,8 @@ class Outboxes:
         kind, _, name = (record.key or b"").decode("utf-8", "replace").partition("/")
         if kind == SUBSCRIPTION:
             self._apply_subscription(member, name, record, verifier)
+        elif kind == ACKNOWLEDGEMENT and self._keeps_acknowledgements:
+            self._apply_acknowledgement(member, name, record, verifier)
 
     def _apply_subscription(self, member: str, name: str, record: BusRecord, verifier: Verifier) -> None:
         kept = self._kept.setdefault(member, {})
@@ -67,17 +100,33 @@ class Outboxes:
         kept[name] = _Kept(subscription, signed.key_id, record.offset, record.appended_ms)
         self.changes += 1
 
+    def _apply_acknowledgement(self, member: str, name: str, record: BusRecord, verifier: Verifier) -> None:
+        kept = self._acknowledged.setdefault(member, {})
+        if record.value is None:
+            kept.pop(name, None)
+            return
+        signed = _signed(member, record, verifier)
+        acknowledged = _acknowledged(member, name, signed, record.appended_ms)
+        if name not in kept and len(kept) >= ACKNOWLEDGEMENTS_MAX:
+            raise Rejection(Reason.TOO_LARGE, f"key: more than {ACKNOWLEDGEMENTS_MAX} acknowledgements")
+        kept[name] = _Kept(acknowledged, signed.key_id, record.offset, record.appended_ms)
+
     def forget(self, member: str) -> None:
         """Drop everything of `member`: its outbox is gone, or was made anew."""
+        self._acknowledged.pop(member, None)
         self.changes += bool(self._kept.pop(member, None))
 
     def own(self, directory: Directory) -> Iterator[Subscription]:
         """The subscriptions that members have set, those that a key signed which still counts."""
         for member, by_name in self._kept.items():
             for kept in by_name.values():
-                key = directory.keys.get(kept.key_id)
-                if key is not None and key.counts(outbox_topic(member), kept.offset, kept.at_ms):
+                if kept.counts(member, directory):
                     yield kept.content
+
+    def acknowledged(self, directory: Directory, lineage: str) -> dict[str, Acknowledged]:
+        """Who has acknowledged the withdrawal of `lineage` (publisher/lineage_id), by a key that still counts."""
+        found = ((member, kept.get(lineage)) for member, kept in self._acknowledged.items())
+        return {member: one.content for member, one in found if one is not None and one.counts(member, directory)}
 
     def subscriptions(self, directory: Directory, defaults: Mapping[str, Subscription]) -> Subscriptions:
         """What everybody asks for; `defaults` are for members that have set none themselves."""
@@ -109,6 +158,20 @@ def _subscription(member: str, name: str, signed: Signed) -> Subscription:
     )
 
 
+def _acknowledged(member: str, name: str, signed: Signed, at_ms: int) -> Acknowledged:
+    check_schema(signed, ACKNOWLEDGEMENT)
+    _, content = decode_strict(signed.value)
+    if content["member"] != member:
+        raise Rejection(Reason.WRONG_PUBLISHER, "member: not this outbox's")
+    if f"{content['publisher']}/{content['lineage_id']}" != name:
+        raise Rejection(Reason.WRONG_KEY, "key: not acknowledgement/<publisher>/<lineage_id>")
+    try:
+        notice_id = uuid.UUID(content["notice_id"])
+    except ValueError as error:
+        raise Rejection(Reason.INVALID, "notice_id: not a UUID") from error
+    return Acknowledged(member, content["publisher"], content["lineage_id"], notice_id, at_ms)
+
+
 def is_subscription_id(text: str) -> bool:
     """Whether `text` can name a subscription: 1 to 40 of a-z, 0-9 and '-'."""
     return _SUBSCRIPTION_ID.fullmatch(text) is not None
@@ -123,4 +186,15 @@ def subscription_record(subscription: Subscription, updated_at: int) -> dict[str
         "own": subscription.own,
         "updated_at": updated_at,
         **{part: sorted(getattr(subscription, part)) for part in SETS},
+    }
+
+
+def acknowledgement_record(member: str, notice: Notice, issued_at: int) -> dict[str, Any]:
+    """The record by which `member` acknowledges a notice of the kind WITHDRAWN; `issued_at` as `updated_at` above."""
+    return {
+        "member": member,
+        "publisher": notice["publisher"],
+        "lineage_id": notice["lineage_id"],
+        "notice_id": notice["notice_id"],
+        "issued_at": issued_at,
     }

@@ -26,6 +26,7 @@ _IDS: Final = {
     206: ("directory", 1),
     207: ("ledger-mark", 1),
     208: ("ledger-position", 1),
+    209: ("acknowledgement", 1),
     210: ("ledger-inbox", 1),
 }
 

@@ -165,6 +165,16 @@ class Receipt(TypedDict):
     issued_at: int
 
 
+class Acknowledgement(TypedDict):
+    """A member's word that it was told of a withdrawal, by the notice `notice_id`, and is done with it."""
+
+    member: str
+    publisher: str
+    lineage_id: str
+    notice_id: str
+    issued_at: int
+
+
 class MemberRow(TypedDict):
     """An organisation, as the directory lists it."""
 
