@@ -136,8 +136,8 @@ def test_neither_compaction_nor_reading_twice_changes_the_state(seed: int) -> No
 def test_debts_follow_from_the_mark() -> None:
     """Above the mark for all; above its own for one that is behind, and below the mark too."""
     ledger = Ledger()
-    ledger.put(entry("p/1", Given(4, 1, ("a", "b"), ("", ""))))
-    ledger.put(entry("p/2", Given(5, 1, ("a", "b"), ("", "")), Given(7, 1, ("c",), ("",))))
+    ledger.apply(b"p/1", encode_entry(entry("p/1", Given(4, 1, ("a", "b"), ("", "")))))
+    ledger.apply(b"p/2", encode_entry(entry("p/2", Given(5, 1, ("a", "b"), ("", "")), Given(7, 1, ("c",), ("",)))))
     ledger.mark = Mark(5, {"b": 4})
     assert sorted(ledger.unpaid()) == [(5, "p/2", "b"), (7, "p/2", "c")]
     ledger.mark = Mark(3)

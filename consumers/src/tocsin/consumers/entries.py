@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from struct import Struct
-from typing import Final, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from tocsin.consumers.contents import NOWHERE, Contents, Place
 from tocsin.consumers.entry import Entry, Given, Headers
 from tocsin.consumers.lineage import ENDED
+from tocsin.schemas.records import LedgerEntry
 
 _STATUSES: Final = ("ACTIVE", "CORRECTED", "DISPUTED", "RETRACTED", "EXPIRED")
-# revision, status, topic, partition, offset, SHA-256, expires_at, forget_at, signer, test, content's offset and size
+# the fields that are packed, then the content's offset and size
+_NAMES: Final = (
+    "revision",
+    "status",
+    "topic",
+    "partition",
+    "offset",
+    "sha256",
+    "expires_at",
+    "forget_at",
+    "signer",
+    "test",
+)
 _HEAD: Final = Struct("<iBIiq32sqqI?qI")
 # seq, revision, members and rules
 _GIVEN: Final = Struct("<qiI")
@@ -81,26 +94,42 @@ class Entries(MutableMapping[str, Entry]):
         """Pack a lineage, if it is there and is not packed already; notices stay as they are."""
         entry = self._held.get(key)
         if isinstance(entry, Entry) and entry.kind == "ALERT":
-            self._held[key] = self._pack(entry)
+            self._held[key] = self._pack_entry(entry)
 
-    def _pack(self, entry: Entry) -> bytes:
-        content = marshal.dumps((entry.value, entry.headers))
-        place = self._contents.put(content) if entry.value or entry.headers else NOWHERE
+    def put_packed(self, key: str, record: LedgerEntry) -> None:
+        """Put a lineage as it stands in the ledger topic, and pack it, without making an entry of it first."""
+        self._drop_content(key)
+        self._held[key] = self._pack(
+            record,
+            (record["value"], tuple((header["key"], header["value"]) for header in record["headers"])),
+            [(one["seq"], one["revision"], (tuple(one["members"]), tuple(one["rules"]))) for one in record["given"]],
+        )
+
+    def _pack_entry(self, entry: Entry) -> bytes:
+        given = [(one.seq, one.revision, (one.members, one.rules)) for one in entry.given]
+        return self._pack({name: getattr(entry, name) for name in _NAMES}, (entry.value, entry.headers), given)
+
+    def _pack(
+        self,
+        fields: Mapping[str, Any],
+        content: tuple[bytes, Headers],
+        given: Iterable[tuple[int, int, _Audience]],
+    ) -> bytes:
+        place = self._contents.put(marshal.dumps(content)) if any(content) else NOWHERE
         head = _HEAD.pack(
-            entry.revision,
-            _STATUSES.index(entry.status),
-            self._topics.number(entry.topic),
-            entry.partition,
-            entry.offset,
-            entry.sha256,
-            entry.expires_at,
-            entry.forget_at,
-            self._signers.number(entry.signer),
-            entry.test,
+            fields["revision"],
+            _STATUSES.index(fields["status"]),
+            self._topics.number(fields["topic"]),
+            fields["partition"],
+            fields["offset"],
+            fields["sha256"],
+            fields["expires_at"],
+            fields["forget_at"],
+            self._signers.number(fields["signer"]),
+            fields["test"],
             *place,
         )
-        given = [_GIVEN.pack(g.seq, g.revision, self._audiences.number((g.members, g.rules))) for g in entry.given]
-        return b"".join((head, *given))
+        return b"".join((head, *(_GIVEN.pack(seq, of, self._audiences.number(who)) for seq, of, who in given)))
 
     def _unpack(self, key: str, packed: bytes, *, with_content: bool) -> Entry:
         (revision, status, topic, partition, offset, sha256, expires_at, forget_at, signer, test, *place) = (

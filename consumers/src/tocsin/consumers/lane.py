@@ -47,7 +47,9 @@ class Lane:
         self.copies_max = copies_max
         self.due: dict[str, int] = {}
         self.behind: dict[str, dict[str, int]] = {member: {} for member in ledger.mark.behind}
+        # topics of which somebody may have gained alerts, and of one of them the lineages still to be looked at
         self.catching_up: dict[str, None] = {}
+        self._to_look_at: list[str] = []
         self.gains = Gains()
         self._live: dict[str, dict[str, None]] = {}
         self._audiences: dict[str, Audience] = {}
@@ -71,7 +73,7 @@ class Lane:
                 self._expiries.note(one.key, one.ends_at)
                 if not one.ended:
                     self._live.setdefault(one.topic, {})[one.key] = None
-        self.catching_up = {key: None for keys in self._live.values() for key in keys}
+        self.catching_up = dict.fromkeys(self._live)
 
     def _index(self, key: str, before: Entry | None, entry: Entry | None) -> None:
         if before is not None and (entry is None or entry.ended or before.topic != entry.topic):
@@ -91,11 +93,12 @@ class Lane:
         if state == self._audiences_of and not changed:
             return
         before, self._audiences, self._audiences_of = self._audiences, {}, state
-        self.catching_up.update(dict.fromkeys(self.gains.take_all()))
-        for topic, keys in self._live.items():
+        for head in filter(None, map(self.ledger.entries.head, self.gains.take_all())):
+            self.catching_up[head.topic] = None
+        for topic in self._live:
             now, known = self.audience(topic, context), before.get(topic)
             if known is None or now.gains(known, changed):
-                self.catching_up.update(keys)
+                self.catching_up[topic] = None
 
     def alert_topic(self, topic: str) -> AlertTopic:
         """The parsed name of `topic`, parsed once."""
@@ -116,7 +119,7 @@ class Lane:
     def has_work(self, context: Context) -> bool:
         """Whether a transaction is worth beginning though nothing new was read."""
         self.observe(context)
-        if self.due or self.catching_up or self.gains.any_ready(context.gains_max):
+        if self.due or self.catching_up or self._to_look_at or self.gains.any_ready(context.gains_max):
             return True
         return self._expiries.any_due(context.now_ms)
 
@@ -353,12 +356,16 @@ class Lane:
 
         All of them are counted first; who has gained more than its bound is given none.
         """
-        for key in islice(self.catching_up, lineages_max):
-            tx.looked_at.append(key)
+        if self.catching_up and not self._to_look_at:
+            topic = next(iter(self.catching_up))
+            del self.catching_up[topic]
+            self._to_look_at = [*self._live.get(topic, ())]
+        for key in self._to_look_at[-lineages_max:]:
+            tx.looked_at += 1
             gained = self._gained(tx, context, key)
             if gained:
                 tx.found.append((key, frozenset(gained)))
-        if self.catching_up:
+        if self.catching_up or self._to_look_at:
             return
         for key, members in islice(self.gains.ready(context.gains_max), lineages_max):
             if tx.owed >= self.copies_max:
@@ -464,7 +471,7 @@ class Lane:
         self._commit_entries(tx)
         self.ledger.positions.update(tx.positions)
         if any(inbox.since for inbox in tx.inboxes.values()):
-            self.catching_up.update((key, None) for keys in self._live.values() for key in keys)
+            self.catching_up = dict.fromkeys(self._live)
         self.ledger.inboxes.update(tx.inboxes)
         self.ledger.mark = tx.mark
         self.ledger.seq = tx.seq
@@ -485,8 +492,7 @@ class Lane:
                 self.ledger.entries.pack(key)
 
     def _commit_gains(self, tx: Transaction) -> None:
-        for key in tx.looked_at:
-            self.catching_up.pop(key, None)
+        del self._to_look_at[len(self._to_look_at) - tx.looked_at :]
         for key, members in tx.found:
             self.gains.found(key, members)
         for key, members in tx.settled_gains:

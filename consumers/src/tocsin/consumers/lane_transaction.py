@@ -79,7 +79,7 @@ class Transaction:
     positions: dict[str, Position] = field(default_factory=dict[str, Position])
     due: dict[str, int] = field(default_factory=dict[str, int])
     settled: list[str] = field(default_factory=list[str])
-    looked_at: list[str] = field(default_factory=list[str])
+    looked_at: int = 0
     found: list[tuple[str, frozenset[str]]] = field(default_factory=list[tuple[str, frozenset[str]]])
     settled_gains: list[tuple[str, frozenset[str]]] = field(default_factory=list[tuple[str, frozenset[str]]])
     postponed: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])

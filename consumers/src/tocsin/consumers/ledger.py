@@ -16,6 +16,7 @@ from tocsin.consumers.entries import Entries
 from tocsin.consumers.entry import Entry, Given, Inbox
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import decode, encode
+from tocsin.schemas.records import LedgerEntry
 
 MARK_KEY = b"mark"
 POSITION_PREFIX = "position/"
@@ -79,23 +80,24 @@ class Ledger:
         elif value is None:
             self.entries.pop(name, None)
         else:
-            self.put(decode_entry(name, value))
-            self.entries.pack(name)
+            self._apply_entry(name, value)
 
     def _apply_position(self, value: bytes | None) -> None:
         if value is not None:
             position = decode_position(value)
             self.positions[position.topic] = position
 
+    def _apply_entry(self, name: str, value: bytes) -> None:
+        record = cast("LedgerEntry", decode(value)[1])
+        self.seq = max(self.seq, *(given["seq"] for given in record["given"]), 0)
+        if record["kind"] == "ALERT":
+            self.entries.put_packed(name, record)
+        else:
+            self.entries[name] = _entry(name, record)
+
     def _apply_inbox(self, member: str, value: bytes | None) -> None:
         if value is not None:
             self.inboxes[member] = decode_inbox(value)
-
-    def put(self, entry: Entry) -> None:
-        """Keep `entry` as the current one under its key."""
-        self.entries[entry.key] = entry
-        for given in entry.given:
-            self.seq = max(self.seq, given.seq)
 
     def unpaid(self) -> Iterator[tuple[int, str, str]]:
         """Every debt as (seq, entry key, member), in no order."""
@@ -136,12 +138,16 @@ def encode_entry(entry: Entry) -> bytes:
 
 def decode_entry(key: str, value: bytes) -> Entry:
     """The entry that `encode_entry` wrote."""
-    record: dict[str, Any] = dict(decode(value)[1])
-    record["headers"] = tuple((header["key"], header["value"]) for header in record["headers"])
-    record["given"] = tuple(
+    return _entry(key, cast("LedgerEntry", decode(value)[1]))
+
+
+def _entry(key: str, record: LedgerEntry) -> Entry:
+    fields: dict[str, Any] = dict(record)
+    fields["headers"] = tuple((header["key"], header["value"]) for header in record["headers"])
+    fields["given"] = tuple(
         Given(g["seq"], g["revision"], tuple(g["members"]), tuple(g["rules"])) for g in record["given"]
     )
-    return Entry(key=key, **record)
+    return Entry(key=key, **fields)
 
 
 def encode_mark(mark: Mark) -> bytes:

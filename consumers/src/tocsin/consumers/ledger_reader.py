@@ -38,6 +38,7 @@ class LedgerReader:
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,  # the end of the topic is told at once
             "check.crcs": True,
+            "queued.max.messages.kbytes": 16_384,  # what is fetched ahead counts against the memory of the lane
         }
         self._admin = AdminClient(dict(config))
 
