@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -32,11 +33,17 @@ class World:
     """One cluster and one coalition in the folder `home`."""
 
     def __init__(
-        self, home: Path, policy: dict[str, Any], *, brokers: int = 1, java_options: Sequence[str] = LIGHT
+        self,
+        home: Path,
+        policy: dict[str, Any],
+        *,
+        brokers: int = 1,
+        java_options: Sequence[str] = LIGHT,
+        settings: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.home = home
         self.policy_file = home / "policy.yaml"
-        self.cluster = LocalCluster(home, java_options=java_options)
+        self.cluster = LocalCluster(home, java_options=java_options, settings=settings)
         self._brokers = brokers
         self._fanouts: list[subprocess.Popen[bytes]] = []
         home.mkdir(parents=True, exist_ok=True)
@@ -74,10 +81,12 @@ class World:
 
     # -- fan-out processes -------------------------------------------------------------------------------------------
 
-    def start_fanout(self, module: str = "tocsin.deploy.cli", name: str | None = None) -> subprocess.Popen[bytes]:
-        """Start one fan-out process; `module` may name a variant in the test tree."""
+    def start_fanout(
+        self, module: str = "tocsin.deploy.cli", name: str | None = None, *, words: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start one fan-out process; `module` may name a variant in the test tree, `words` are further options."""
         program = "import sys, runpy; sys.argv = ['tocsin', *sys.argv[1:]]; from {m} import main; main()"
-        words = ["fanout", "run", "--policy", str(self.policy_file), "--home", str(self.home)]
+        words = ["fanout", "run", "--policy", str(self.policy_file), "--home", str(self.home), *words]
         with (self.home / "fanout.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", program.format(m=module), *words, *(["--name", name] if name else [])],
