@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tocsin.deploy.cluster.local import LIGHT, LocalCluster
 from tocsin.deploy.policy.apply import apply_policy
@@ -78,6 +78,23 @@ class World:
         """The administrator's client."""
         # one that soon finds another broker when the one that it asks dies
         return AdminClient({**self.cluster.admin_config(), "topic.metadata.refresh.interval.ms": 1_000})
+
+    def set_topics(self, topics: Iterable[str], settings: Mapping[str, str]) -> None:
+        """Give `topics` these settings, over what the policy says."""
+        changes = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                topic,
+                incremental_configs=[
+                    ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                    for name, value in settings.items()
+                ],
+            )
+            for topic in topics
+        ]
+        admin = self.admin()  # held, or it ends before it has answered
+        for future in admin.incremental_alter_configs(changes).values():
+            future.result(ANSWER_S)
 
     # -- fan-out processes -------------------------------------------------------------------------------------------
 
