@@ -5,11 +5,12 @@ The settings are those of docs/withdrawal.md, "When the bytes are gone", scaled 
 
 from __future__ import annotations
 
+import random
+import subprocess
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -36,39 +37,41 @@ BROKER: Final = {
 }
 # what lies compressed could not be found
 PLAIN: Final = {"compression.type": "uncompressed", "file.delete.delay.ms": str(DELETE_MS)}
-LAG: Final = {"max.compaction.lag.ms": str(LAG_MS)}
 AGE: Final = {"retention.ms": str(RETENTION_MS), "segment.ms": str(SEGMENT_MS)}
+AGELESS: Final = dict.fromkeys(AGE, str(NEVER_MS))
 
 
 class Erasing:
-    """An exchange with one alert and its correction, each marked by the token of the site that it names."""
+    """One alert and its correction, each marked by the token of the site that it names."""
 
-    def __init__(self, home: Path, *, lag: bool = True, line_test_ms: int = LINE_TEST_MS) -> None:
-        self.world = World(home, small_policy(), settings=BROKER)
-        self._compacted = {**PLAIN, **(LAG if lag else {})}
-        self._line_test_ms = line_test_ms
-
-    def tell(self) -> None:
-        """Start everything and have a reader read both revisions."""
-        self.world.up()
-        self.world.set_topics([*self.world.topics("inbox."), *self.world.topics("ledger.")], self._compacted)
-        self.world.set_topics([TOPIC], PLAIN)
-        self.world.start_fanout(words=("--line-test", str(self._line_test_ms / 1_000)))
-        self.world.wait_lanes(2)
-        bundle = self.world.member("hotline-se")
-        self.first = takedown(bundle, 1)
-        other = takedown(bundle, 2)
+    def __init__(self, world: World, *, lag_ms: int = LAG_MS, line_test_ms: int = LINE_TEST_MS) -> None:
+        self.world = world
+        self._compacted = {**PLAIN, "max.compaction.lag.ms": str(lag_ms)}
+        self._words = ("--line-test", str(line_test_ms / 1_000))
+        bundle = world.member("hotline-se")
+        self.first = takedown(bundle, random.randrange(10**9))
+        other = takedown(bundle, random.randrange(10**9))
         self.second = SiteTakenDown(header=revised(self.first, 2).header, details=other.details)
         self.lineage_id = self.first.header.lineage_id
         self.key = f"hotline-se/{self.lineage_id}".encode()
+
+    def tell(self) -> subprocess.Popen[bytes]:
+        """Start a fan-out and have a reader read both revisions."""
+        world = self.world
+        world.set_topics([*world.topics("inbox."), *world.topics("ledger.")], self._compacted)
+        world.set_topics([TOPIC], {**PLAIN, **AGELESS})
+        taken = world.log().count("lane_taken")
+        fanout = world.start_fanout(words=self._words)
+        world.wait_lanes(taken + 2)
         wait_until(lambda: all(self._tested(place) for place in ("se", "de")), 20, "the first test of the lines")
-        with Publisher(bundle) as publisher:
+        with Publisher(world.member("hotline-se")) as publisher:
             for alert in (self.first, self.second):
                 publisher.publish(alert)
         for member in HOLDERS:
-            self.world.wait_inbox(member, 2)
-        with Inbox(self.world.member(HOLDERS[0]), follow=False, group="erasure") as inbox:
-            assert [one.alert for one in inbox if one.alert] != []
+            wait_until(partial(self._has, member, self.second.to_avro()), 20, f"the correction in {member}'s inbox")
+        with Inbox(world.member(HOLDERS[0]), follow=False, group="erasure") as inbox:
+            assert self.second in [one.alert for one in inbox]
+        return fanout
 
     def _tested(self, place: str) -> bool:
         member = {"se": "reader-00", "de": "hotline-de"}[place]
@@ -80,12 +83,12 @@ class Erasing:
         with Publisher(self.world.member("hotline-se")) as publisher:
             publisher.retract(self.lineage_id, "ERASURE")
         for member in HOLDERS:
-            wait_until(partial(self._is_erased, member), 20, f"the erasure in {member}'s inbox")
+            wait_until(partial(self._has, member, None), 20, f"the erasure in {member}'s inbox")
         # what is not decided yet may not go by age: the lane would stop
         self.world.set_topics([TOPIC], AGE)
 
-    def _is_erased(self, member: str) -> bool:
-        return any((one.key(), one.value()) == (self.key, None) for one in self.world.inbox(member))
+    def _has(self, member: str, value: bytes | None) -> bool:
+        return any((one.key(), one.value()) == (self.key, value) for one in self.world.inbox(member))
 
     def markers(self) -> tuple[bytes, bytes]:
         """What only the first and only the second revision holds."""
@@ -121,23 +124,35 @@ def _token(alert: SiteTakenDown) -> bytes:
     return alert.details.url_tokens[0].encode()
 
 
-@contextmanager
-def exchange(home: Path, *, lag: bool = True, line_test_ms: int = LINE_TEST_MS) -> Generator[Erasing]:
-    """An exchange that was told an alert, and holds its bytes."""
-    erasing = Erasing(home, lag=lag, line_test_ms=line_test_ms)
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One Kafka with hasty brokers for all; each test has its own alert and fan-out."""
+    made = World(tmp_path_factory.mktemp("erasure") / "home", small_policy(), settings=BROKER)
     try:
-        erasing.tell()
-        for marker in erasing.markers():
-            held = "\n".join(erasing.holding(marker))
-            assert all(place in held for place in (TOPIC, "ledger.se", *(f"inbox.{one}" for one in HOLDERS))), held
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@contextmanager
+def told(world: World, *, lag_ms: int = LAG_MS, line_test_ms: int = LINE_TEST_MS) -> Generator[Erasing]:
+    """An exchange that was told an alert, and holds its bytes."""
+    erasing = Erasing(world, lag_ms=lag_ms, line_test_ms=line_test_ms)
+    fanout = erasing.tell()
+    first, second = erasing.markers()
+    assert erasing.holding(first) != []
+    held = "\n".join(erasing.holding(second))
+    assert all(place in held for place in (TOPIC, "ledger.se", *(f"inbox.{one}" for one in HOLDERS))), held
+    try:
         yield erasing
     finally:
-        erasing.world.down()
+        world.stop_fanout(fanout)
 
 
-def test_after_a_retraction_no_file_holds_a_byte_of_it(tmp_path: Path) -> None:
+def test_after_a_retraction_no_file_holds_a_byte_of_it(world: World) -> None:
     """Neither data and deleted segments of the broker, nor spools, nor state; what was decided stays."""
-    with exchange(tmp_path / "home") as erasing:
+    with told(world) as erasing:
         erasing.retract()
         first, second = erasing.markers()
         wait_until(lambda: erasing.holding(first) + erasing.holding(second) == [], BOUND_S, "no file with a marker")
@@ -145,11 +160,15 @@ def test_after_a_retraction_no_file_holds_a_byte_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lag", "line_test_ms"), [(False, LINE_TEST_MS), (True, NEVER_MS)], ids=["no-compaction-lag", "no-line-tests"]
+    ("lag_ms", "line_test_ms"),
+    [(NEVER_MS, LINE_TEST_MS), (LAG_MS, NEVER_MS)],
+    ids=["no-compaction-lag", "no-line-tests"],
 )
-def test_what_the_bound_rests_on_is_missed(tmp_path: Path, lag: bool, line_test_ms: int) -> None:  # noqa: FBT001
+def test_what_the_bound_rests_on_is_missed(world: World, lag_ms: int, line_test_ms: int) -> None:
     """Without the lag, or without line tests, readers' inboxes still hold the bytes when the bound is over."""
-    with exchange(tmp_path / "home", lag=lag, line_test_ms=line_test_ms) as erasing:
+    with told(world, lag_ms=lag_ms, line_test_ms=line_test_ms) as erasing:
+        # past the lag, so that it is the erasure that rolls the segment of the copies, and nothing rolls its own
+        time.sleep(LAG_MS / 1_000)
         erasing.retract()
         time.sleep(BOUND_S)
         held = "\n".join(erasing.holding(erasing.markers()[1]))
