@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tocsin.deploy.cluster.local import LIGHT, LocalCluster
 from tocsin.deploy.policy.apply import apply_policy
@@ -32,11 +33,17 @@ class World:
     """One cluster and one coalition in the folder `home`."""
 
     def __init__(
-        self, home: Path, policy: dict[str, Any], *, brokers: int = 1, java_options: Sequence[str] = LIGHT
+        self,
+        home: Path,
+        policy: dict[str, Any],
+        *,
+        brokers: int = 1,
+        java_options: Sequence[str] = LIGHT,
+        settings: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.home = home
         self.policy_file = home / "policy.yaml"
-        self.cluster = LocalCluster(home, java_options=java_options)
+        self.cluster = LocalCluster(home, java_options=java_options, settings=settings)
         self._brokers = brokers
         self._fanouts: list[subprocess.Popen[bytes]] = []
         home.mkdir(parents=True, exist_ok=True)
@@ -72,12 +79,31 @@ class World:
         # one that soon finds another broker when the one that it asks dies
         return AdminClient({**self.cluster.admin_config(), "topic.metadata.refresh.interval.ms": 1_000})
 
+    def set_topics(self, topics: Iterable[str], settings: Mapping[str, str]) -> None:
+        """Give `topics` these settings, over what the policy says."""
+        changes = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                topic,
+                incremental_configs=[
+                    ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                    for name, value in settings.items()
+                ],
+            )
+            for topic in topics
+        ]
+        admin = self.admin()  # held, or it ends before it has answered
+        for future in admin.incremental_alter_configs(changes).values():
+            future.result(ANSWER_S)
+
     # -- fan-out processes -------------------------------------------------------------------------------------------
 
-    def start_fanout(self, module: str = "tocsin.deploy.cli", name: str | None = None) -> subprocess.Popen[bytes]:
-        """Start one fan-out process; `module` may name a variant in the test tree."""
+    def start_fanout(
+        self, module: str = "tocsin.deploy.cli", name: str | None = None, *, words: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start one fan-out process; `module` may name a variant in the test tree, `words` are further options."""
         program = "import sys, runpy; sys.argv = ['tocsin', *sys.argv[1:]]; from {m} import main; main()"
-        words = ["fanout", "run", "--policy", str(self.policy_file), "--home", str(self.home)]
+        words = ["fanout", "run", "--policy", str(self.policy_file), "--home", str(self.home), *words]
         with (self.home / "fanout.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", program.format(m=module), *words, *(["--name", name] if name else [])],

@@ -56,12 +56,22 @@ class BrokerStatus:
 
 
 class LocalCluster:
-    """The cluster in `<home>/cluster`, whether it exists, runs or not."""
+    """The cluster in `<home>/cluster`, whether it exists, runs or not.
 
-    def __init__(self, home: Path, *, java_options: Sequence[str] = LIGHT) -> None:
+    `settings` are the brokers' for as long as this object starts them, over what their files say.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        java_options: Sequence[str] = LIGHT,
+        settings: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         self.home = home
         self.folder = home / "cluster"
         self._java_options = java_options
+        self._settings = settings
 
     # -- starting and stopping ---------------------------------------------------------------------------------------
 
@@ -108,7 +118,8 @@ class LocalCluster:
     def _start(self, node: int, overrides: Mapping[str, object] = MappingProxyType({})) -> None:
         self._reap(node)
         folder = self._broker_folder(node)
-        words = [word for name, value in overrides.items() for word in ("--override", f"{name}={value}")]
+        both = {**self._settings, **overrides}
+        words = [word for name, value in both.items() for word in ("--override", f"{name}={value}")]
         with (folder / "broker.log").open("ab") as log:
             process = subprocess.Popen(
                 [*self._java, "kafka.Kafka", str(folder / "server.properties"), *words],

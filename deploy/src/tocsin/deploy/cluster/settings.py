@@ -64,6 +64,8 @@ def server_properties(
         "log.index.size.max.bytes": 1_048_576,
         # erasure by compaction waits for the cleaner; set here, since changing it at run time stops the cleaner
         "log.cleaner.backoff.ms": 5_000,
+        # and what was cleaned stays on the disk as *.deleted so long
+        "log.segment.delete.delay.ms": 60_000,
         "log.cleaner.dedupe.buffer.size": 16_777_216,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())

@@ -38,12 +38,16 @@ def run(
         Path | None,
         typer.Option(help="Where alerts are kept out of memory, in files without names.", exists=True, file_okay=False),
     ] = None,
+    line_test: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=1, help="Test every member's line so often; Kafka erases only after one."),
+    ] = 3_600,
     metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on 127.0.0.1.")] = None,
 ) -> None:
     """Run one process; start as many as you like, they share the lanes. Ctrl-C, or SIGTERM, ends it cleanly."""
     bundle = Bundle.load(home / "services" / FANOUT)
     worker = name or f"{socket.gethostname()}-{os.getpid()}"
-    settings = FanoutSettings(worker=worker, name=name, gains_max=gains_max, scratch=scratch)
+    settings = FanoutSettings(worker=worker, name=name, gains_max=gains_max, scratch=scratch, line_test_s=line_test)
     fanout = Fanout(bundle, subscriptions(read_policy(policy)), settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: fanout.stop())

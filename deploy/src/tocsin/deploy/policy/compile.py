@@ -32,12 +32,23 @@ from tocsin.schemas.names import (
 )
 
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
 FANOUT: Final = "fanout"
 ANY_HOST: Final = "*"
 USER: Final = "User:"
 
 _DELETE = {"cleanup.policy": "delete"}
-_COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+# what was erased is gone from the disk within a bound: docs/withdrawal.md, "When the bytes are gone"
+_COMPACT = {
+    "cleanup.policy": "compact",
+    "min.cleanable.dirty.ratio": "0.1",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": str(HOUR_MS),
+    # so long does a tombstone stay for members that are away
+    "delete.retention.ms": str(7 * DAY_MS),
+}
+# a segment goes as a whole, by its newest record: one that is a day long keeps its oldest a day too long
+_DAILY = {"segment.ms": str(DAY_MS)}
 _STAMPED = {"message.timestamp.type": "LogAppendTime"}
 
 
@@ -136,7 +147,7 @@ def _topics(policy: Policy) -> Iterator[Topic]:
     for place in policy.jurisdictions():
         for kind in AlertType:
             for tlp in Tlp:
-                yield Topic(AlertTopic(place, kind, tlp).name, {**_DELETE, **_STAMPED, **_kept(30)})
+                yield Topic(AlertTopic(place, kind, tlp).name, {**_DELETE, **_STAMPED, **_DAILY, **_kept(30)})
         yield Topic(ledger_topic(place), _COMPACT)
         yield Topic(audit_topic(place), {**_DELETE, **_STAMPED, **_kept(3650)})
     for member in policy.members:
