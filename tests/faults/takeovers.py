@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ REAL: Final = "tocsin.deploy.cli"
 LANE: Final = "se"
 WORKERS: Final = ("worker-0", "worker-1")
 PAUSE_S: Final = 0.05
+RETRACTING_S: Final = 8.0
 # a session ends after 6 s, and a lane that cannot be taken over is a failure
 TAKEN_S: Final = 60.0
 # what is compared at the end is not to be compacted away before
@@ -103,10 +104,12 @@ class Takeovers:
         finally:
             self._fanouts[owner].send_signal(signal.SIGCONT)
 
-    def _retract(self, lineages: Iterable[str]) -> None:
+    def _retract(self, lineages: Collection[str]) -> None:
+        """Retract all, slowly enough that a process is stopped in the middle of it."""
         with Publisher(self.world.member("hotline-se")) as publisher:
             for lineage in lineages:
                 publisher.retract(lineage, "ERROR")
+                time.sleep(RETRACTING_S / len(lineages))
             assert publisher.flush(120) == 0
 
     def _settle(self, count: int, timeout_s: float) -> None:
