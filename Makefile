@@ -40,7 +40,7 @@ types: setup  ## mypy and pyright, both strict, tests included
 
 test: lint types  ## lint, types, unit and integration tests (real Kafka), short fault runs
 	tocsin schemas lint
-	pytest
+	pytest --numprocesses 2 --dist loadfile
 
 faults: setup  ## the long fault runs
 	TOCSIN_FAULTS=long pytest tests/faults
