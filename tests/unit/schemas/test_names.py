@@ -51,7 +51,9 @@ def test_what_is_no_alert_topic(name: str) -> None:
         AlertTopic.parse(name)
 
 
-@pytest.mark.parametrize("text", ["b", "x" * 41, "Bank", "bank.fr", "bank_fr", "bänk", "bank\n", "", *sorted(RESERVED_IDS)])
+@pytest.mark.parametrize(
+    "text", ["b", "x" * 41, "Bank", "bank.fr", "bank_fr", "bänk", "bank\n", "", *sorted(RESERVED_IDS)]
+)
 def test_what_is_no_member(text: str) -> None:
     """Wrong letters, wrong lengths and the exchange's own logins are no member ids."""
     with pytest.raises(NameInvalid):
