@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.acl import AclRow, AclSet
+from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import Headers
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
@@ -124,6 +125,7 @@ class LaneWorld:
         self.grants = set(grants)
         self.denied: set[str] = set()
         self.gone: set[str] = set()
+        self.disputes: tuple[Disputed, ...] = ()
         self.gains_max = 1_000
         self.released: dict[str, int] = {}
         self.made: dict[str, int] = dict.fromkeys(map(str, MEMBERS), 0)
@@ -190,6 +192,7 @@ class LaneWorld:
             sight=self.sight,
             directory=self.directory,
             subscriptions=Subscriptions(self.subscriptions.values()),
+            disputes=self.disputes,
             inboxes={m: f"{m}-{self.made[m]}" for m in MEMBERS if m not in self.gone},
             gains_max=lambda member: self.released.get(member, self.gains_max),
             now_ms=self.now_ms,
@@ -214,6 +217,7 @@ class LaneWorld:
             decide_max -= 1
         self.lane.catch_up(tx, context, lineages_max)
         self.lane.expire(tx, context, lineages_max)
+        self.lane.take_disputes(tx, context)
         return context, tx
 
     def step(self, decide_max: int = 1_000, lineages_max: int = 1_000) -> bool:
@@ -278,6 +282,7 @@ class LaneWorld:
         assert heir.ledger.entries == owner.ledger.entries
         assert heir.ledger.positions == owner.ledger.positions
         assert heir.ledger.inboxes == owner.ledger.inboxes
+        assert heir.ledger.disputes == owner.ledger.disputes
         assert heir.ledger.mark.paid == owner.ledger.mark.paid
         assert heir.due == owner.due
 
@@ -318,6 +323,9 @@ class LaneWorld:
 
     def _check_copy(self, copy: Copy) -> None:
         """It was decided before, under this rule; the member may see it now; it is new, and newer."""
+        if copy.key.startswith(b"disputed/"):
+            assert copy.member == copy.key.split(b"/")[1].decode()
+            return
         if copy.value is None or copy.key.startswith(b"withdrawn/"):
             self._check_erasure(copy)
             return
@@ -363,6 +371,10 @@ class LaneWorld:
         source = f"{decision['topic']}/{decision['partition']}/{decision['offset']}"
         assert decision["acl_digest"] == context.sight.latest.digest
         assert decision["directory_version"] == context.directory.version
+        if decision["kind"] == "DISPUTED":
+            known = self.model.lineages[f"{decision['publisher']}/{decision['lineage_id']}"]
+            assert str(known.source) == source
+            return
         for one in decision["refused"] if decision["kind"] == "WITHHELD" else ():
             del self.model.owed[one["member"], source]
             self.model.withheld.append((one["member"], source, one["reason"]))

@@ -19,9 +19,11 @@ from tests.unit.consumers.lane_world import (
     rule_of,
 )
 from tests.unit.schemas.samples import NOW_MS
+from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.lane import REMEMBERED_MS
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER
 from tocsin.consumers.subscriptions import Subscription
+from tocsin.schemas.codec import decode
 from tocsin.schemas.errors import Reason, Rejection
 
 ALL_GREEN = [(reader, GREEN) for reader in READERS]
@@ -477,3 +479,40 @@ def test_a_wrong_rule_that_is_put_right_leaves_nothing_held() -> None:
     world.grants |= {(BANK, AMBER)}
     world.rest()
     assert _values(world, BANK) == [alert("amber").value]
+
+
+def test_a_dispute_is_passed_on_once_without_saying_whose_it_is() -> None:
+    """To the publisher, across a take-over; another one of the same member is another word."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    for dispute in ("first", "first", "second"):
+        world.disputes = (Disputed(BANK, PUBLISHER, "one", dispute, "FALSE_POSITIVE"),)
+        for _ in range(4):
+            world.append(*(made := world.make()))
+            world.lane.commit(made[1])
+        world.take_over()
+    notices = [decode(copy.value or b"")[1] for copy in world.inboxes[PUBLISHER]]
+    assert [(one["kind"], one["lineage_id"], one["reason"]) for one in notices] == [
+        ("DISPUTED", "one", "FALSE_POSITIVE"),
+        ("DISPUTED", "one", "FALSE_POSITIVE"),
+    ]
+    assert BANK not in repr(notices)
+    assert [one["kind"] for one in world.audit] == ["ALERT", "DISPUTED", "DISPUTED"]
+    world.check_take_over()
+
+
+def test_who_was_never_given_it_cannot_dispute_it() -> None:
+    """On the record, and nobody is told: else anybody could ask what exists."""
+    world = LaneWorld(ALL_GREEN[1:])
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    world.disputes = (
+        Disputed(BANK, PUBLISHER, "one", "id", "ERROR"),
+        Disputed(OTHER, PUBLISHER, "never published", "id", "ERROR"),
+    )
+    for _ in range(3):
+        world.append(*(made := world.make()))
+        world.lane.commit(made[1])
+    assert world.inboxes[PUBLISHER] == []
+    assert world.audit[-1]["refused"] == [{"member": BANK, "reason": "never-given"}]

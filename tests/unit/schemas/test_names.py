@@ -99,6 +99,7 @@ def test_fixed_ids() -> None:
         208: "ledger-position.v1",
         209: "acknowledgement.v1",
         210: "ledger-inbox.v1",
+        211: "dispute.v1",
     }
 
 

@@ -20,6 +20,7 @@ FACES: dict[str, type] = {
     "ledger-inbox": records.LedgerInbox,
     "subscription": records.Subscription,
     "receipt": records.Receipt,
+    "dispute": records.Dispute,
     "acknowledgement": records.Acknowledgement,
     "directory": records.DirectoryDocument,
 }

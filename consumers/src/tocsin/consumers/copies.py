@@ -31,8 +31,9 @@ _SOURCE_PARTS: Final = 3
 
 
 class Notice(TypedDict):
-    """What the exchange itself has to say: an alert of yours was REJECTED, one you hold is WITHDRAWN, a LINE_TEST.
+    """What the exchange itself has to say: REJECTED, WITHDRAWN, DISPUTED, LINE_TEST.
 
+    An alert of yours was rejected; one you hold is withdrawn; one of yours is disputed by a holder; your line works.
     `issued_at` is milliseconds since 1970. `topic` and `offset` name the record concerned, `detail` field and rule.
     """
 

@@ -13,10 +13,12 @@ from itertools import islice
 from typing import Final
 
 from tocsin.consumers.decide import NO_SIGHT, Audience, audience
+from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import ERASED, Entry, Given, Inbox, Standing
 from tocsin.consumers.expiries import Expiries
 from tocsin.consumers.gains import Gains
 from tocsin.consumers.lane_records import (
+    dispute_notice,
     line_test,
     record_decision,
     record_rejection,
@@ -34,6 +36,7 @@ from tocsin.schemas.verify import Verified
 
 SIGHT_LOST: Final = "sight-lost"
 SUPERSEDED: Final = "superseded"
+NEVER_GIVEN: Final = "never-given"
 REMEMBERED_MS: Final = 366 * 86_400_000
 """How long a lineage is remembered, without its content, after the last of its revisions has expired."""
 
@@ -58,6 +61,7 @@ class Lane:
         self._subscriptions = Subscriptions()
         # the inboxes in which nothing was new
         self._inboxes: Mapping[str, str] = {}
+        self._disputes: tuple[Disputed, ...] = ()
         self._topics: dict[str, AlertTopic] = {}
         self._expiries = Expiries(ledger.entries)
         self._rebuild()
@@ -395,6 +399,32 @@ class Lane:
         self._owe(tx, entry, Given(tx.seq, entry.revision, tuple(gained), tuple(gained.values())))
         record_decision(tx, context, "GAINED", entry, given=gained.items())
 
+    def take_disputes(self, tx: Transaction, context: Context) -> None:
+        """Pass on to publishers, once, what those to whom they told something say is wrong with it."""
+        if context.disputes is self._disputes:
+            return
+        for disputed in context.disputes:
+            name, entry = f"{disputed.member}/{disputed.lineage}", self._entry(tx, disputed.lineage)
+            if entry is None or self.ledger.disputes.get(name) == disputed.dispute_id:
+                continue
+            if tx.owed >= self.copies_max:
+                return
+            self._pass_on(tx, context, disputed, entry)
+            tx.disputes[name] = disputed.dispute_id
+        if not tx.disputes:
+            self._disputes = context.disputes
+
+    def _pass_on(self, tx: Transaction, context: Context, disputed: Disputed, entry: Entry) -> None:
+        tx.seq += 1
+        if disputed.member not in entry.standing():
+            record_decision(tx, context, "DISPUTED", entry, refused={disputed.member: NEVER_GIVEN})
+            return
+        notice = dispute_notice(self.jurisdiction, context, disputed, entry, tx.seq)
+        tx.entries[notice.key] = notice
+        tx.due[notice.key] = tx.seq
+        tx.owed += 1
+        record_decision(tx, context, "DISPUTED", entry)
+
     def expire(self, tx: Transaction, context: Context, lineages_max: int) -> None:
         """End what has expired: its content goes from ledger and inboxes. Forget what ended long ago."""
         for entry in islice(self._expiries.due(context.now_ms), lineages_max):
@@ -473,6 +503,7 @@ class Lane:
         if any(inbox.since for inbox in tx.inboxes.values()):
             self.catching_up = dict.fromkeys(self._live)
         self.ledger.inboxes.update(tx.inboxes)
+        self.ledger.disputes.update(tx.disputes)
         self.ledger.mark = tx.mark
         self.ledger.seq = tx.seq
         for member in [member for member in self.behind if member not in tx.mark.behind]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
+from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import Entry, Given
 from tocsin.consumers.lane_transaction import SOURCE_HEADER, Context, Copy, Source, Transaction
 from tocsin.schemas.catalog import schema
@@ -129,6 +131,28 @@ def rejection_notice(
         value=value,
         headers=headers,
         given=(Given(seq, 0, (member,), ("",)),),
+    )
+
+
+def dispute_notice(lane: str, context: Context, disputed: Disputed, entry: Entry, seq: int) -> Entry:
+    """The debt of a signed notice to a publisher, by decision `seq`, that what it told is disputed; not by whom."""
+    value, headers = context.notary(
+        {
+            **_notice(lane, context, "DISPUTED", disputed.publisher),
+            "publisher": disputed.publisher,
+            "lineage_id": disputed.lineage_id,
+            "reason": disputed.reason,
+        }
+    )
+    key = f"disputed/{disputed.lineage}/{disputed.dispute_id}"
+    return replace(
+        entry,
+        key=f"notice/{key}",
+        kind="NOTICE",
+        inbox_key=key,
+        value=value,
+        headers=headers,
+        given=(Given(seq, 0, (disputed.publisher,), ("",)),),
     )
 
 

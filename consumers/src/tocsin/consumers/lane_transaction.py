@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import Entry, Headers, Inbox
 from tocsin.consumers.gains import Bound
 from tocsin.consumers.ledger import (
     MARK_KEY,
     Mark,
     Position,
+    dispute_key,
     encode_entry,
     encode_inbox,
     encode_mark,
@@ -62,6 +64,7 @@ class Context:
     sight: Sight
     directory: Directory
     subscriptions: Subscriptions
+    disputes: tuple[Disputed, ...]
     inboxes: Mapping[str, str]
     gains_max: Bound
     now_ms: int
@@ -85,6 +88,7 @@ class Transaction:
     postponed: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     cleared: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     inboxes: dict[str, Inbox] = field(default_factory=dict[str, Inbox])
+    disputes: dict[str, str] = field(default_factory=dict[str, str])
     mark: Mark = field(default_factory=Mark)
     mark_before: Mark = field(default_factory=Mark)
     seq: int = 0
@@ -98,6 +102,8 @@ class Transaction:
             yield position_key(position), encode_position(position)
         for member, inbox in self.inboxes.items():
             yield inbox_key(member), encode_inbox(inbox)
+        for name, dispute_id in self.disputes.items():
+            yield dispute_key(name), dispute_id.encode()
         if self.mark != self.mark_before:
             yield MARK_KEY, encode_mark(self.mark)
 

@@ -227,6 +227,7 @@ class LaneWorker(threading.Thread):
             sight=sight,
             directory=directory,
             subscriptions=subscriptions,
+            disputes=self._watch.outboxes.disputes,
             inboxes=topics.inboxes,
             gains_max=lambda _member: self._exchange.gains_max,
             now_ms=time.time_ns() // 1_000_000,
@@ -249,6 +250,7 @@ class LaneWorker(threading.Thread):
         lineages_max = LINEAGES_BUSY if decided else LINEAGES_IDLE
         lane.catch_up(tx, context, lineages_max)
         lane.expire(tx, context, lineages_max)
+        lane.take_disputes(tx, context)
         lane.test_line(tx, context, self._exchange.line_test_ms)
         return tx
 

@@ -21,6 +21,7 @@ from tocsin.schemas.records import LedgerEntry
 MARK_KEY = b"mark"
 POSITION_PREFIX = "position/"
 INBOX_PREFIX = "inbox/"
+DISPUTE_PREFIX = "dispute/"
 
 _ENTRY = schema("ledger-entry")
 _MARK = schema("ledger-mark")
@@ -63,6 +64,7 @@ class Ledger:
         self.entries = Entries(contents or MemoryContents())
         self.positions: dict[str, Position] = {}
         self.inboxes: dict[str, Inbox] = {}
+        self.disputes: dict[str, str] = {}
         self.mark = Mark()
         self.seq = 0
 
@@ -77,6 +79,8 @@ class Ledger:
             self._apply_position(value)
         elif name.startswith(INBOX_PREFIX):
             self._apply_inbox(name.removeprefix(INBOX_PREFIX), value)
+        elif name.startswith(DISPUTE_PREFIX):
+            self._apply_dispute(name.removeprefix(DISPUTE_PREFIX), value)
         elif value is None:
             self.entries.pop(name, None)
         else:
@@ -86,6 +90,10 @@ class Ledger:
         if value is not None:
             position = decode_position(value)
             self.positions[position.topic] = position
+
+    def _apply_dispute(self, name: str, value: bytes | None) -> None:
+        if value is not None:
+            self.disputes[name] = value.decode()
 
     def _apply_entry(self, name: str, value: bytes) -> None:
         record = cast("LedgerEntry", decode(value)[1])
@@ -195,3 +203,8 @@ def decode_inbox(value: bytes) -> Inbox:
 def inbox_key(member: str) -> bytes:
     """Ledger key of the inbox of `member`."""
     return f"{INBOX_PREFIX}{member}".encode()
+
+
+def dispute_key(name: str) -> bytes:
+    """Ledger key of the last dispute that was passed on; its id is the value. `name`: member/publisher/lineage_id."""
+    return f"{DISPUTE_PREFIX}{name}".encode()

@@ -249,6 +249,7 @@ class MemoryExchange:
                 lane.decide(tx, context, judged.source, judged.outcome, judged.sha256)
             lane.catch_up(tx, context, _LINEAGES)
             lane.expire(tx, context, _LINEAGES)
+            lane.take_disputes(tx, context)
             copies += self._commit(lane, tx)
             if tx.empty and not lane.has_work(context):
                 return copies + self._pay_refusing(lane, context)
@@ -278,6 +279,7 @@ class MemoryExchange:
             sight=self._current_sight(),
             directory=self.directory,
             subscriptions=self._asked,
+            disputes=self._outboxes.disputes(self.directory),
             inboxes={member: topic_id for member, topic_id in ids.items() if topic_id is not None},
             gains_max=lambda _member: GAINS_MAX,
             now_ms=self._now_ms(),

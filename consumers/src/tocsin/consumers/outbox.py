@@ -12,10 +12,12 @@ import structlog
 
 from tocsin.consumers.copies import Notice
 from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
+from tocsin.consumers.disputes import DISPUTE_REASONS
 from tocsin.consumers.errors import OutboxError, SubscriptionInvalid
 from tocsin.consumers.kafka import KafkaReader, KafkaWriter
 from tocsin.consumers.outbox_records import (
     ACKNOWLEDGEMENT,
+    DISPUTE,
     SETS,
     SUBSCRIPTION,
     Outboxes,
@@ -33,6 +35,7 @@ from tocsin.schemas.directory import VersionFloor
 from tocsin.schemas.errors import Rejection
 from tocsin.schemas.names import DIRECTORY_TOPIC, AlertType, Tlp, outbox_topic
 from tocsin.schemas.signing import sign_headers
+from tocsin.schemas.uuid7 import uuid7
 from tocsin.schemas.verify import Verifier
 
 SEND_S_MAX: Final = 30.0
@@ -116,6 +119,30 @@ class Outbox:
             raise ValueError(f"notice of the kind {notice['kind']}: only a withdrawal is acknowledged")
         name, record = _lineage(notice), acknowledgement_record(self._bundle.member, notice, self._now_ms())
         self._send(ACKNOWLEDGEMENT, name, schema(ACKNOWLEDGEMENT), record, ACKNOWLEDGE_S_MAX)
+
+    def dispute(self, publisher: str, lineage_id: str, reason: str) -> str:
+        """Tell `publisher`, through the exchange, that what you were given of a lineage is wrong. Returns an id.
+
+        The publisher hears that it is disputed and why, not by whom. Its answer is the lineage's next revision: what it
+        corrects or retracts reaches you as it does everyone who was given it.
+
+        Raises:
+            ValueError: no such reason.
+            OutboxError: the broker did not take it; the message says what to do.
+        """
+        if reason not in DISPUTE_REASONS:
+            raise ValueError(f"reason {reason!r}: one of {', '.join(DISPUTE_REASONS)}")
+        dispute_id = str(uuid7())
+        record = {
+            "member": self._bundle.member,
+            "publisher": publisher,
+            "lineage_id": lineage_id,
+            "dispute_id": dispute_id,
+            "reason": reason,
+            "issued_at": self._now_ms(),
+        }
+        self._send(DISPUTE, f"{publisher}/{lineage_id}", schema(DISPUTE), record)
+        return dispute_id
 
     def _send(
         self, kind: str, name: str, form: Schema, record: Mapping[str, Any] | None, wait_s: float = SEND_S_MAX

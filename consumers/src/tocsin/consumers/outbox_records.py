@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from tocsin.consumers.copies import Notice
+from tocsin.consumers.disputes import DISPUTE_REASONS, Disputed
 from tocsin.consumers.subscriptions import ALERT_FILTERS, Subscription, Subscriptions
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode_strict
@@ -27,6 +28,10 @@ SUBSCRIPTIONS_MAX: Final = 1_000
 """Of one member; each may watch as many tokens as fit into a value."""
 ACKNOWLEDGEMENT: Final = "acknowledgement"
 ACKNOWLEDGEMENTS_MAX: Final = 1_000_000
+"""Of one member."""
+
+DISPUTE: Final = "dispute"
+DISPUTES_MAX: Final = 10_000
 """Of one member."""
 
 SETS: Final = ("types", "jurisdictions", "tlps", *ALERT_FILTERS)
@@ -66,13 +71,14 @@ class _Kept(Generic[Content]):
 class Outboxes:
     """The newest record that verified under each key of each outbox.
 
-    `changes` rises when a subscription changes. Acknowledgements are kept with `acknowledgements` only: they are many,
-    and nothing that the fan-out decides depends on one.
+    `changes` rises when a subscription or a dispute changes. Acknowledgements are kept with `acknowledgements` only:
+    they are many, and nothing that the fan-out decides depends on one.
     """
 
     def __init__(self, *, acknowledgements: bool = False) -> None:
         self.changes = 0
         self._kept: dict[str, dict[str, _Kept[Subscription]]] = {}
+        self._disputed: dict[str, dict[str, _Kept[Disputed]]] = {}
         self._keeps_acknowledgements = acknowledgements
         self._acknowledged: dict[str, dict[str, _Kept[Acknowledged]]] = {}
 
@@ -85,6 +91,8 @@ class Outboxes:
         kind, _, name = (record.key or b"").decode("utf-8", "replace").partition("/")
         if kind == SUBSCRIPTION:
             self._apply_subscription(member, name, record, verifier)
+        elif kind == DISPUTE:
+            self._apply_dispute(member, name, record, verifier)
         elif kind == ACKNOWLEDGEMENT and self._keeps_acknowledgements:
             self._apply_acknowledgement(member, name, record, verifier)
 
@@ -111,10 +119,22 @@ class Outboxes:
             raise Rejection(Reason.TOO_LARGE, f"key: more than {ACKNOWLEDGEMENTS_MAX} acknowledgements")
         kept[name] = _Kept(acknowledged, signed.key_id, record.offset, record.appended_ms)
 
+    def _apply_dispute(self, member: str, name: str, record: BusRecord, verifier: Verifier) -> None:
+        kept = self._disputed.setdefault(member, {})
+        if record.value is None:
+            self.changes += kept.pop(name, None) is not None
+            return
+        signed = _signed(member, record, verifier)
+        disputed = _disputed(member, name, signed)
+        if name not in kept and len(kept) >= DISPUTES_MAX:
+            raise Rejection(Reason.TOO_LARGE, f"key: more than {DISPUTES_MAX} disputes")
+        kept[name] = _Kept(disputed, signed.key_id, record.offset, record.appended_ms)
+        self.changes += 1
+
     def forget(self, member: str) -> None:
         """Drop everything of `member`: its outbox is gone, or was made anew."""
         self._acknowledged.pop(member, None)
-        self.changes += bool(self._kept.pop(member, None))
+        self.changes += bool(self._kept.pop(member, None)) + bool(self._disputed.pop(member, None))
 
     def own(self, directory: Directory) -> Iterator[Subscription]:
         """The subscriptions that members have set, those that a key signed which still counts."""
@@ -122,6 +142,15 @@ class Outboxes:
             for kept in by_name.values():
                 if kept.counts(member, directory):
                     yield kept.content
+
+    def disputes(self, directory: Directory) -> tuple[Disputed, ...]:
+        """All disputes, by keys that still count."""
+        return tuple(
+            kept.content
+            for member, by_name in self._disputed.items()
+            for kept in by_name.values()
+            if kept.counts(member, directory)
+        )
 
     def acknowledged(self, directory: Directory, lineage: str) -> dict[str, Acknowledged]:
         """Who has acknowledged the withdrawal of `lineage` (publisher/lineage_id), by a key that still counts."""
@@ -170,6 +199,19 @@ def _acknowledged(member: str, name: str, signed: Signed, at_ms: int) -> Acknowl
     except ValueError as error:
         raise Rejection(Reason.INVALID, "notice_id: not a UUID") from error
     return Acknowledged(member, content["publisher"], content["lineage_id"], notice_id, at_ms)
+
+
+def _disputed(member: str, name: str, signed: Signed) -> Disputed:
+    check_schema(signed, DISPUTE)
+    _, content = decode_strict(signed.value)
+    disputed = Disputed(member, content["publisher"], content["lineage_id"], content["dispute_id"], content["reason"])
+    if content["member"] != member:
+        raise Rejection(Reason.WRONG_PUBLISHER, "member: not this outbox's")
+    if disputed.lineage != name:
+        raise Rejection(Reason.WRONG_KEY, "key: not dispute/<publisher>/<lineage_id>")
+    if disputed.reason not in DISPUTE_REASONS:
+        raise Rejection(Reason.INVALID, f"reason: one of {', '.join(DISPUTE_REASONS)}")
+    return disputed
 
 
 def is_subscription_id(text: str) -> bool:

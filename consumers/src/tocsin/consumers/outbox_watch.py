@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.errors import OutboxesUnreadable, TocsinConsumerError
 from tocsin.consumers.outbox_records import Outboxes
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
@@ -45,6 +46,7 @@ class OutboxWatcher(Watcher):
     ) -> None:
         super().__init__("outboxes", POLL_S)
         self.subscriptions: Subscriptions | None = None
+        self.disputes: tuple[Disputed, ...] = ()
         self._topics = topics
         self._directory = directory
         self._defaults = defaults
@@ -169,6 +171,9 @@ class OutboxWatcher(Watcher):
         if changed or self.subscriptions is None:
             self.subscriptions = made
             log.info("subscriptions_changed", members=len(changed))
+        disputes = self._outboxes.disputes(directory)
+        if disputes != self.disputes:
+            self.disputes = disputes
         self._made_of = state
 
     def fresh(self) -> bool:

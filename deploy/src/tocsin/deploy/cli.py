@@ -8,6 +8,7 @@ import typer
 
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.deploy.cluster.commands import cluster_app
+from tocsin.deploy.commands.dispute import dispute
 from tocsin.deploy.commands.fanout import fanout_app
 from tocsin.deploy.commands.inbox import inbox
 from tocsin.deploy.commands.publish import publish
@@ -35,6 +36,7 @@ app.add_typer(subscriptions_app, name="subscriptions")
 app.command()(publish)
 app.command()(retract)
 app.command()(inbox)
+app.command()(dispute)
 app.command()(demo)
 
 

@@ -28,6 +28,7 @@ _IDS: Final = {
     208: ("ledger-position", 1),
     209: ("acknowledgement", 1),
     210: ("ledger-inbox", 1),
+    211: ("dispute", 1),
 }
 
 

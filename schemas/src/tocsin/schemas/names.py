@@ -18,8 +18,13 @@ CHECKPOINTS_TOPIC = "audit.checkpoints"
 POLICY_AUDIT_TOPIC = "audit.policy"
 ACCESS_AUDIT_TOPIC = "audit.access"
 
-# Logins of the exchange itself, never members.
-RESERVED_IDS = frozenset({"admin", "broker", "canary", "exchange", "fanout", "sealer", "shipper", "tocsin"})
+# Logins of the exchange itself, and words with which keys of ledgers and inboxes begin; never members.
+RESERVED_IDS = frozenset(
+    {
+        *("admin", "broker", "canary", "exchange", "fanout", "sealer", "shipper", "tocsin"),
+        *("dispute", "inbox", "line-test", "mark", "notice", "position", "withdrawn"),
+    }
+)
 
 _MEMBER = re.compile(r"[a-z0-9-]{2,40}")
 _JURISDICTION = re.compile(r"[a-z]{2}")

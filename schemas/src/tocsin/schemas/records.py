@@ -13,7 +13,7 @@ class Notice(TypedDict):
     """What the exchange itself tells a member. `detail` names field and rule, never content."""
 
     notice_id: str
-    kind: Literal["REJECTED", "WITHDRAWN", "LINE_TEST"]
+    kind: Literal["REJECTED", "WITHDRAWN", "LINE_TEST", "DISPUTED"]
     member: str
     jurisdiction: str
     issued_at: int
@@ -44,7 +44,7 @@ class Decision(TypedDict):
     """The audit record of one alert, or of a later change of who may have it. `seq` rises by one in a lane."""
 
     seq: int
-    kind: Literal["ALERT", "GAINED", "WITHHELD", "EXPIRED"]
+    kind: Literal["ALERT", "GAINED", "WITHHELD", "EXPIRED", "DISPUTED"]
     outcome: Literal["ACCEPTED", "REJECTED", "DUPLICATE"]
     reason: str | None
     detail: str | None
@@ -172,6 +172,17 @@ class Acknowledgement(TypedDict):
     publisher: str
     lineage_id: str
     notice_id: str
+    issued_at: int
+
+
+class Dispute(TypedDict):
+    """A member's word that what it was given is wrong."""
+
+    member: str
+    publisher: str
+    lineage_id: str
+    dispute_id: str
+    reason: str
     issued_at: int
 
 
