@@ -13,11 +13,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.errors import OutboxesUnreadable, TocsinConsumerError
-from tocsin.consumers.outbox_records import Outboxes
+from tocsin.consumers.outbox_records import Acknowledged, Outboxes
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.consumers.watch import ADMIN, OUTBOX, TopicWatcher, Watcher
 from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.bus import BusRecord
+from tocsin.schemas.directory import Directory
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.verify import Verifier
 
@@ -32,7 +33,8 @@ log = structlog.get_logger()
 class OutboxWatcher(Watcher):
     """`subscriptions` is None until all outboxes have been read; `defaults` are for members that have set none.
 
-    A record that does not verify changes nothing, and its content is not logged.
+    A record that does not verify changes nothing, and its content is not logged. Acknowledgements are kept with
+    `acknowledgements` only.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class OutboxWatcher(Watcher):
         defaults: Mapping[str, Subscription],
         *,
         group: str,
+        acknowledgements: bool = False,
     ) -> None:
         super().__init__("outboxes", POLL_S)
         self.subscriptions: Subscriptions | None = None
@@ -50,7 +53,7 @@ class OutboxWatcher(Watcher):
         self._topics = topics
         self._directory = directory
         self._defaults = defaults
-        self._outboxes = Outboxes()
+        self._outboxes = Outboxes(acknowledgements=acknowledgements)
         self._made_of: tuple[int, int] | None = None
         self._ids: Mapping[str, str] = {}
         self._next: dict[str, int] = {}
@@ -175,6 +178,10 @@ class OutboxWatcher(Watcher):
         if disputes != self.disputes:
             self.disputes = disputes
         self._made_of = state
+
+    def acknowledged(self, directory: Directory, lineage: str) -> Mapping[str, Acknowledged]:
+        """Who has acknowledged the withdrawal of `lineage` (publisher/lineage_id), as of the last look."""
+        return self._outboxes.acknowledged(directory, lineage)
 
     def fresh(self) -> bool:
         """Whether every outbox was read to its end lately."""

@@ -14,6 +14,7 @@ from tocsin.deploy.commands.inbox import inbox
 from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.retract import retract
 from tocsin.deploy.commands.subscriptions import subscriptions_app
+from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
@@ -37,6 +38,7 @@ app.command()(publish)
 app.command()(retract)
 app.command()(inbox)
 app.command()(dispute)
+app.command()(withdrawals)
 app.command()(demo)
 
 

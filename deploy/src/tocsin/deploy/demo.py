@@ -20,10 +20,14 @@ from confluent_kafka.admin import AdminClient
 from rich.rule import Rule
 from rich.table import Table
 
+from tocsin.consumers.inbox import Inbox
+from tocsin.consumers.withdrawals import Told
+from tocsin.consumers.withdrawals_reader import lanes, read_withdrawals
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import TocsinDeployError
-from tocsin.deploy.output import HOME, HomeOption, console
+from tocsin.deploy.output import HOME, HomeOption, console, log_beside_output
 from tocsin.deploy.policy.apply import apply_policy
+from tocsin.deploy.policy.compile import FANOUT
 from tocsin.deploy.policy.document import Policy, read_policy
 from tocsin.producers.imports import Accepted, Context, Profile, read_rows
 from tocsin.producers.publisher import Publisher
@@ -61,6 +65,7 @@ def demo(
         console.print("Stopped; its folder is deleted.")
         return
     _end(home)
+    log_beside_output()
     show = _Demo(home, read_policy(POLICY))
     try:
         show.run()
@@ -307,6 +312,26 @@ class _Demo:
         _wait(lambda: all(self._is_withdrawn(member, lineage) for member in told), "the withdrawal notices")
         console.print(f"Erased in {len(told)} inboxes, each with a signed notice: {', '.join(sorted(told))}.")
         console.print("The notice names the lineage and no more. Its members' services now undo what they did.")
+        self._acknowledge(lineage, sorted(told))
+
+    def _acknowledge(self, lineage: str, told: list[str]) -> None:
+        self._title("tocsin withdrawals --overdue 0: who has acknowledged the withdrawal, and who has not")
+        *reading, silent = told
+        for member in reading:
+            with Inbox(Bundle.load(self.home / "members" / member), follow=False) as inbox:
+                for _ in inbox:
+                    pass
+        bundle = Bundle.load(self.home / "services" / FANOUT)
+        rows = [one for one in read_withdrawals(bundle, lanes(bundle)) if one.lineage == f"acquirer-de/{lineage}"]
+        now_ms = time.time_ns() // 1_000_000
+        table = Table("member", "state", "overdue")
+        for one in rows:
+            table.add_row(one.member, one.state, "yes" if one.overdue(now_ms, 0) else "no")
+        console.print(table)
+        states = {one.member: one.state for one in rows}
+        if states != {**dict.fromkeys(reading, Told.ACKNOWLEDGED), silent: Told.WAITING}:
+            _fail(f"acknowledged are not all but {silent}")
+        console.print(f"All but {silent} read their inbox to its end; the exchange waits for {silent}.")
 
     def _erased(self, lineage: str) -> list[str]:
         return [member for one in self._decisions() if one["lineage_id"] == lineage for member in one["erased"]]

@@ -1,0 +1,79 @@
+"""Who was told of a withdrawal, and who has acknowledged it."""
+
+from __future__ import annotations
+
+import uuid
+
+from tocsin.consumers.entry import ERASED, Entry, Given
+from tocsin.consumers.ledger import MARK_KEY, Mark, encode_entry, encode_mark
+from tocsin.consumers.outbox_records import Acknowledged
+from tocsin.consumers.withdrawals import NOTICE_EARLY_MS, Retractions, Told, Withdrawal
+from tocsin.schemas.bus import BusRecord
+
+AT = 1_800_000_000_000
+LINEAGE = "p/l"
+GIVEN = Given(1, 1, ("a", "b", "c"), ("rule", "rule", "rule"))
+ERASURE = Given(5, 2, ("a", "b"), (ERASED, ERASED))
+
+
+def _entry(status: str, *given: Given) -> bytes:
+    return encode_entry(
+        Entry(LINEAGE, "ALERT", LINEAGE, 2, status, "t", 0, 7, bytes(32), AT, AT, "k", False, b"", (), given)
+    )
+
+
+def _retractions(status: str = "RETRACTED", *, paid: int = 5, behind: dict[str, int] | None = None) -> Retractions:
+    retractions = Retractions("se")
+    retractions.apply(BusRecord("ledger.se", 0, LINEAGE.encode(), _entry("ACTIVE", GIVEN), (), AT - 60_000))
+    retractions.apply(BusRecord("ledger.se", 1, LINEAGE.encode(), _entry(status, GIVEN, ERASURE), (), AT))
+    retractions.apply(BusRecord("ledger.se", 2, MARK_KEY, encode_mark(Mark(paid, behind or {})), (), AT))
+    return retractions
+
+
+def _notice(at_ms: int, version: int = 7) -> uuid.UUID:
+    return uuid.UUID(int=at_ms << 80 | version << 76 | 0x2 << 62)
+
+
+def _states(retractions: Retractions, said: dict[str, uuid.UUID], members: tuple[str, ...] = ("a", "b")) -> list[Told]:
+    words = {member: Acknowledged(member, "p", "l", notice, AT + 9) for member, notice in said.items()}
+    return [one.state for one in retractions.report(members, lambda name: words if name == LINEAGE else {})]
+
+
+def test_only_who_was_erased_is_told_and_has_acknowledged_by_this_notice() -> None:
+    """A holder of another revision who is not erased is no part of it."""
+    [first, second] = _retractions().report(
+        ("a", "b", "c"), lambda _: {"a": Acknowledged("a", "p", "l", _notice(AT + 5), AT + 9)}
+    )
+    assert first == Withdrawal("se", LINEAGE, "a", Told.ACKNOWLEDGED, AT, AT + 9)
+    assert second == Withdrawal("se", LINEAGE, "b", Told.WAITING, AT)
+
+
+def test_the_notice_of_an_earlier_correction_does_not_count() -> None:
+    """Its id is older than the retraction, by more than clocks differ."""
+    early = AT - NOTICE_EARLY_MS
+    assert _states(_retractions(), {"a": _notice(early), "b": _notice(early - 1)}) == [Told.ACKNOWLEDGED, Told.WAITING]
+    assert _states(_retractions(), {"a": _notice(AT + 5, version=4)}) == [Told.WAITING, Told.WAITING]
+
+
+def test_who_is_owed_is_not_told_and_who_left_is_not_waited_for() -> None:
+    """The mark says who is owed, the directory who is there."""
+    assert _states(_retractions(paid=4), {}) == [Told.NOT_TOLD, Told.NOT_TOLD]
+    assert _states(_retractions(behind={"b": 4}), {}) == [Told.WAITING, Told.NOT_TOLD]
+    assert _states(_retractions(), {}, members=("b",)) == [Told.LEFT, Told.WAITING]
+
+
+def test_what_is_not_retracted_or_is_forgotten_is_not_reported() -> None:
+    """Only what was retracted is."""
+    for status in ("ACTIVE", "CORRECTED", "DISPUTED", "EXPIRED"):
+        assert _states(_retractions(status), {}) == []
+    retractions = _retractions()
+    retractions.apply(BusRecord("ledger.se", 3, LINEAGE.encode(), None, (), AT))
+    assert _states(retractions, {}) == []
+
+
+def test_overdue_is_not_acknowledged_for_longer_than_the_bound() -> None:
+    """Exactly as long is not longer."""
+    for state in Told:
+        one = Withdrawal("se", LINEAGE, "a", state, AT)
+        assert one.overdue(AT + 11, 10) is (state in {Told.WAITING, Told.NOT_TOLD})
+        assert not one.overdue(AT + 10, 10)
