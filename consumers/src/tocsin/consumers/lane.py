@@ -71,7 +71,7 @@ class Lane:
             if seq > self.ledger.mark.paid:
                 self.due[key] = seq
             else:
-                self.behind[member][key] = seq
+                self._note_debt(member, key, seq)
         for one in self.ledger.entries.outlines():
             if one.kind == "ALERT":
                 self._expiries.note(one.key, one.ends_at)
@@ -494,9 +494,7 @@ class Lane:
         for member, key in tx.cleared:
             self.behind.get(member, {}).pop(key, None)
         for member, key, seq in tx.postponed:
-            debts = self.behind.setdefault(member, {})
-            debts.pop(key, None)  # so that debts stay in the order of their numbers
-            debts[key] = seq
+            self._note_debt(member, key, seq)
         self.due.update(tx.due)
         self._commit_entries(tx)
         self.ledger.positions.update(tx.positions)
@@ -508,6 +506,12 @@ class Lane:
         self.ledger.seq = tx.seq
         for member in [member for member in self.behind if member not in tx.mark.behind]:
             del self.behind[member]
+
+    def _note_debt(self, member: str, key: str, seq: int) -> None:
+        """Owe a member whose inbox refuses. Its debts stay in the order of their numbers: its mark only rises."""
+        debts = self.behind.setdefault(member, {})
+        debts.pop(key, None)
+        debts[key] = seq
 
     def _commit_entries(self, tx: Transaction) -> None:
         for key, entry in tx.entries.items():
