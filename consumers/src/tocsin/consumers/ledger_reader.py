@@ -39,6 +39,7 @@ class LedgerReader:
             "fetch.wait.max.ms": 10,  # the end of the topic is told at once
             "check.crcs": True,
             "queued.max.messages.kbytes": 16_384,  # what is fetched ahead counts against the memory of the lane
+            "fetch.queue.backoff.ms": 5,  # by default, fetching rests for a second whenever that much waits
         }
         self._admin = AdminClient(dict(config))
 
