@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.consumers.entry import ERASED, Entry, Given, Inbox
+from tocsin.consumers.entry_reader import EntryReader
 from tocsin.consumers.ledger import (
     MARK_KEY,
     Ledger,
@@ -24,6 +25,7 @@ from tocsin.consumers.ledger import (
     encode_position,
     position_key,
 )
+from tocsin.schemas.codec import decode
 
 NAMES = st.text("abc-", min_size=1, max_size=4)
 LONGS = st.integers(0, 2**63 - 1)
@@ -203,3 +205,16 @@ def test_what_is_withheld_is_taken_from_its_own_decision_only() -> None:
 def test_what_a_newcomer_may_be_given(changes: dict[str, Any], live: bool) -> None:  # noqa: FBT001  # a table's column
     """An alert that is neither retracted nor expired."""
     assert entry("p/1", **changes).live(50) is live
+
+
+@given(st.lists(ENTRIES, max_size=6))
+def test_the_quick_reader_reads_what_the_slow_one_does(made: list[Entry]) -> None:
+    """Any number of decisions, audiences met before or not."""
+    reader = EntryReader()
+    for one in made * 2:
+        value = encode_entry(one)
+        record, groups = reader.read(value)
+        slow = dict(decode(value)[1])
+        given = slow.pop("given")
+        assert record == slow
+        assert groups == [(g["seq"], g["revision"], (tuple(g["members"]), tuple(g["rules"]))) for g in given]

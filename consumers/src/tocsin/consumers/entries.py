@@ -8,7 +8,7 @@ from struct import Struct
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from tocsin.consumers.contents import NOWHERE, Contents, Place
-from tocsin.consumers.entry import Entry, Given, Headers
+from tocsin.consumers.entry import Audience, Entry, Given, Headers
 from tocsin.consumers.lineage import ENDED
 from tocsin.schemas.records import LedgerEntry
 
@@ -30,7 +30,6 @@ _HEAD: Final = Struct("<iBIiq32sqqI?qI")
 # seq, revision, members and rules
 _GIVEN: Final = Struct("<qiI")
 
-_Audience = tuple[tuple[str, ...], tuple[str, ...]]
 _T = TypeVar("_T")
 
 
@@ -53,7 +52,7 @@ class Entries(MutableMapping[str, Entry]):
         self._held: dict[str, Entry | bytes] = {}
         self._topics = _Table[str]()
         self._signers = _Table[str]()
-        self._audiences = _Table[_Audience]()
+        self._audiences = _Table[Audience]()
 
     def __getitem__(self, key: str) -> Entry:
         held = self._held[key]
@@ -96,13 +95,16 @@ class Entries(MutableMapping[str, Entry]):
         if isinstance(entry, Entry) and entry.kind == "ALERT":
             self._held[key] = self._pack_entry(entry)
 
-    def put_packed(self, key: str, record: LedgerEntry) -> None:
-        """Put a lineage as it stands in the ledger topic, and pack it, without making an entry of it first."""
+    def put_packed(self, key: str, record: LedgerEntry, given: Iterable[tuple[int, int, Audience]]) -> None:
+        """Put a lineage as it stands in the ledger topic, and pack it, without making an entry of it first.
+
+        `given` is (seq, revision, audience) of each decision, in place of the record's own.
+        """
         self._drop_content(key)
         self._held[key] = self._pack(
             record,
             (record["value"], tuple((header["key"], header["value"]) for header in record["headers"])),
-            [(one["seq"], one["revision"], (tuple(one["members"]), tuple(one["rules"]))) for one in record["given"]],
+            given,
         )
 
     def _pack_entry(self, entry: Entry) -> bytes:
@@ -113,7 +115,7 @@ class Entries(MutableMapping[str, Entry]):
         self,
         fields: Mapping[str, Any],
         content: tuple[bytes, Headers],
-        given: Iterable[tuple[int, int, _Audience]],
+        given: Iterable[tuple[int, int, Audience]],
     ) -> bytes:
         place = self._contents.put(marshal.dumps(content)) if any(content) else NOWHERE
         head = _HEAD.pack(

@@ -11,6 +11,9 @@ from tocsin.consumers.lineage import ENDED
 ERASED = ""
 """The rule under which a member is not given a copy, but its copy is erased."""
 
+Audience = tuple[tuple[str, ...], tuple[str, ...]]
+"""Members and, beside each, the rule under which it is given something."""
+
 Headers = tuple[tuple[str, bytes], ...]
 
 

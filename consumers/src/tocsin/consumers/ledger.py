@@ -14,6 +14,7 @@ from typing import Any, cast
 from tocsin.consumers.contents import Contents, MemoryContents
 from tocsin.consumers.entries import Entries
 from tocsin.consumers.entry import Entry, Given, Inbox
+from tocsin.consumers.entry_reader import EntryReader
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import decode, encode
 from tocsin.schemas.records import LedgerEntry
@@ -67,6 +68,7 @@ class Ledger:
         self.disputes: dict[str, str] = {}
         self.mark = Mark()
         self.seq = 0
+        self._reader = EntryReader()
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take one record of the topic in. Unknown keys are left for later versions."""
@@ -96,12 +98,12 @@ class Ledger:
             self.disputes[name] = value.decode()
 
     def _apply_entry(self, name: str, value: bytes) -> None:
-        record = cast("LedgerEntry", decode(value)[1])
-        self.seq = max(self.seq, *(given["seq"] for given in record["given"]), 0)
+        record, given = self._reader.read(value)
+        self.seq = max(self.seq, *(seq for seq, _, _ in given), 0)
         if record["kind"] == "ALERT":
-            self.entries.put_packed(name, record)
+            self.entries.put_packed(name, record, given)
         else:
-            self.entries[name] = _entry(name, record)
+            self.entries[name] = decode_entry(name, value)
 
     def _apply_inbox(self, member: str, value: bytes | None) -> None:
         if value is not None:
@@ -146,10 +148,7 @@ def encode_entry(entry: Entry) -> bytes:
 
 def decode_entry(key: str, value: bytes) -> Entry:
     """The entry that `encode_entry` wrote."""
-    return _entry(key, cast("LedgerEntry", decode(value)[1]))
-
-
-def _entry(key: str, record: LedgerEntry) -> Entry:
+    record = cast("LedgerEntry", decode(value)[1])
     fields: dict[str, Any] = dict(record)
     fields["headers"] = tuple((header["key"], header["value"]) for header in record["headers"])
     fields["given"] = tuple(
