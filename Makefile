@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults bench lint types clean
+.PHONY: help setup demo test up down faults bench bench-stock lint types clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ faults: setup  ## the long fault runs
 
 bench: setup  ## copies a second, CPU and latency, beside two plain loops (ten minutes, on a quiet machine)
 	@python -m tests.bench
+
+bench-stock: setup  ## a million live lineages: taking their lane over, in how much memory (three minutes)
+	@python -m tests.bench.stock
 
 clean: down  ## remove .venv and .tocsin
 	rm -rf .venv .tocsin

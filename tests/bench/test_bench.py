@@ -6,6 +6,7 @@ import pytest
 
 from tests.bench.__main__ import run_way
 from tests.bench.backlog import AUDIENCE
+from tests.bench.stock import run
 
 
 @pytest.mark.timeout(180)
@@ -15,3 +16,12 @@ def test_every_copy_is_made(way: str) -> None:
     done = run_way(way, 100)
     assert done.copies == 100 * AUDIENCE
     assert done.cpu_s > 0
+
+
+@pytest.mark.timeout(180)
+def test_a_stock_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other lane works meanwhile; no time and no size is promised of so small a one."""
+    monkeypatch.setattr("tests.bench.stock.SETTLED_S", 2.0)
+    stock = run(500)
+    assert stock.others > 0
+    assert stock.memory_mib > 0
