@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+from tests.unit.consumers.test_ledger import entry
 from tocsin.consumers.entry import ERASED, Entry, Given
 from tocsin.consumers.ledger import MARK_KEY, Mark, encode_entry, encode_mark
 from tocsin.consumers.outbox_records import Acknowledged
-from tocsin.consumers.withdrawals import NOTICE_EARLY_MS, Retractions, Told, Withdrawal
+from tocsin.consumers.withdrawals import NOTICE_EARLY_MS, Retractions, Stock, Told, Withdrawal
 from tocsin.schemas.bus import BusRecord
 
 AT = 1_800_000_000_000
@@ -77,3 +78,19 @@ def test_overdue_is_not_acknowledged_for_longer_than_the_bound() -> None:
         one = Withdrawal("se", LINEAGE, "a", state, AT)
         assert one.overdue(AT + 11, 10) is (state in {Told.WAITING, Told.NOT_TOLD})
         assert not one.overdue(AT + 10, 10)
+
+
+def test_what_still_stands_of_a_publisher_since_a_position() -> None:
+    """By the newest revision's place; expired ones too, retracted ones and others' not."""
+    stock = Stock("p", {"alerts.de.site-taken-down.green": 5})
+    made = [
+        entry("p/before", offset=4),
+        entry("p/after", offset=5),
+        entry("p/expired", offset=6, status="EXPIRED"),
+        entry("p/retracted", offset=7, status="RETRACTED"),
+        entry("p/elsewhere", offset=0, topic="alerts.de.site-taken-down.amber"),
+        entry("q/other", offset=8),
+    ]
+    for number, one in enumerate(made):
+        stock.apply(BusRecord("ledger.de", number, one.key.encode(), encode_entry(one), (), 0))
+    assert [one.key for one in stock.lineages()] == ["p/after", "p/expired", "p/elsewhere"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tocsin.consumers.entry import ERASED
+from tocsin.consumers.entry import ERASED, Entry
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.lineage import RETRACTED
 from tocsin.consumers.outbox_records import Acknowledged
@@ -50,7 +50,7 @@ class Retractions:
     """The retracted lineages of one lane. `apply` takes the records of its ledger in; nothing else is kept of them."""
 
     def __init__(self, lane: str) -> None:
-        self._lane = lane
+        self.lane = lane
         self._ledger = Ledger()
         self._withdrawn_ms: dict[str, int] = {}
 
@@ -82,9 +82,34 @@ class Retractions:
                 else:
                     owed = self._ledger.mark.owes(member, last.seq)
                     state, at_ms = (Told.NOT_TOLD if owed else Told.WAITING), None
-                yield Withdrawal(self._lane, lineage, member, state, withdrawn_ms, at_ms)
+                yield Withdrawal(self.lane, lineage, member, state, withdrawn_ms, at_ms)
 
 
 def _answers(notice_id: uuid.UUID, withdrawn_ms: int) -> bool:
     """Whether the notice was of this withdrawal: that of an earlier correction has an id that is older."""
     return notice_id.version == 7 and notice_id.int >> 80 >= withdrawn_ms - NOTICE_EARLY_MS  # noqa: PLR2004  # UUIDv7
+
+
+class Stock:
+    """What still stands of one publisher in one lane since a position: what can be retracted all at once.
+
+    `since` is the first offset that counts, by alert topic; of a topic that it does not name everything counts. `apply`
+    takes the records of the lane's ledger in.
+    """
+
+    def __init__(self, publisher: str, since: Mapping[str, int]) -> None:
+        self._prefix = f"{publisher}/"
+        self._since = since
+        self._ledger = Ledger()
+
+    def apply(self, record: BusRecord) -> None:
+        """Take one record of the ledger in."""
+        if (record.key or b"").startswith(self._prefix.encode()):
+            self._ledger.apply(record.key or b"", record.value)
+
+    def lineages(self) -> Iterator[Entry]:
+        """The lineages whose newest revision was published at or after the position, expired ones too; no content."""
+        for key in self._ledger.entries:
+            head = self._ledger.entries.head(key)
+            if head is not None and head.status != RETRACTED and head.offset >= self._since.get(head.topic, 0):
+                yield head

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -17,8 +17,8 @@ from tocsin.consumers.kafka import KafkaReader
 from tocsin.consumers.outbox_watch import OutboxWatcher
 from tocsin.consumers.watch import TopicWatcher
 from tocsin.consumers.withdrawals import Retractions, Withdrawal
-from tocsin.schemas.bundle import Bundle, KafkaConfig
-from tocsin.schemas.bus import ReadFailed
+from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.bus import BusRecord, ReadFailed
 from tocsin.schemas.directory import VersionFloor
 from tocsin.schemas.names import ledger_topic
 
@@ -48,7 +48,9 @@ def read_withdrawals(bundle: Bundle, of_lanes: Iterable[str]) -> list[Withdrawal
         LedgerUnreadable, DirectoryUnreadable, OutboxesUnreadable: it cannot be told now.
     """
     config = bundle.kafka_config()
-    retractions = [_read_ledger(config, lane) for lane in of_lanes]
+    retractions = [Retractions(lane) for lane in of_lanes]
+    for one in retractions:
+        read_ledger(bundle, one.lane, one.apply)
     topics = TopicWatcher(config)
     floor = VersionFloor(bundle.path / "directory-version")
     directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor, group=GROUP)
@@ -68,17 +70,21 @@ def read_withdrawals(bundle: Bundle, of_lanes: Iterable[str]) -> list[Withdrawal
         directory.close()
 
 
-def _read_ledger(config: KafkaConfig, lane: str) -> Retractions:
-    retractions = Retractions(lane)
+def read_ledger(bundle: Bundle, lane: str, apply: Callable[[BusRecord], None]) -> None:
+    """Give `apply` every record that the ledger of `lane` holds now, in order; `bundle` is the fan-out's.
+
+    Raises:
+        LedgerUnreadable: it cannot be read to its end.
+    """
     topic = ledger_topic(lane)
-    reader = KafkaReader(config, topic, None)
+    reader = KafkaReader(bundle.kafka_config(), topic, None)
     try:
         end = reader.end(ASK_S)
         moved_at, position = time.monotonic(), reader.position
         while (reader.position or 0) < end:
             record = reader.poll(0.2)
             if record is not None:
-                retractions.apply(record)
+                apply(record)
             if reader.position != position:
                 moved_at, position = time.monotonic(), reader.position
             elif time.monotonic() - moved_at > STILL_MAX_S:
@@ -87,4 +93,3 @@ def _read_ledger(config: KafkaConfig, lane: str) -> Retractions:
         raise LedgerUnreadable(f"{topic}: {failure.detail}") from failure
     finally:
         reader.close()
-    return retractions

@@ -13,6 +13,7 @@ from tocsin.deploy.commands.fanout import fanout_app
 from tocsin.deploy.commands.inbox import inbox
 from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.retract import retract
+from tocsin.deploy.commands.retract_all import retract_all
 from tocsin.deploy.commands.subscriptions import subscriptions_app
 from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
@@ -36,6 +37,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.command()(publish)
 app.command()(retract)
+app.command()(retract_all)
 app.command()(inbox)
 app.command()(dispute)
 app.command()(withdrawals)

@@ -21,6 +21,8 @@ from rich.rule import Rule
 from rich.table import Table
 
 from tocsin.consumers.inbox import Inbox
+from tocsin.consumers.outbox import Outbox
+from tocsin.consumers.subscriptions import Subscription
 from tocsin.consumers.withdrawals import Told
 from tocsin.consumers.withdrawals_reader import lanes, read_withdrawals
 from tocsin.deploy.cluster.local import LocalCluster
@@ -28,7 +30,7 @@ from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.output import HOME, HomeOption, console, log_beside_output
 from tocsin.deploy.policy.apply import apply_policy
 from tocsin.deploy.policy.compile import FANOUT
-from tocsin.deploy.policy.document import Policy, read_policy
+from tocsin.deploy.policy.document import Member, Policy, read_policy
 from tocsin.producers.imports import Accepted, Context, Profile, read_rows
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.bundle import Bundle
@@ -49,6 +51,7 @@ FILES = {
 WAIT_S = 40.0
 # whose sight is removed and given back, and on what
 BLINDED = "bank-fr"
+NEWCOMER = "bank-se"
 ACL_TOOL = "org.apache.kafka.tools.AclCommand"
 BOUND_S = 5.0
 
@@ -59,7 +62,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running to play with.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop what --keep left running and delete it.")] = False,
 ) -> None:
-    """Show the exchange at work: publish, decide, deliver, refuse, reject, remove sight, retract, and count."""
+    """Show the exchange at work: publish, decide, deliver, refuse, reject, remove sight, retract, join, and count."""
     if stop:
         _end(home)
         console.print("Stopped; its folder is deleted.")
@@ -132,6 +135,7 @@ class _Demo:
         self.policy = policy
         self.cluster = LocalCluster(home)
         self.published: list[Alert] = []
+        self._retracted = b""
 
     def run(self) -> None:
         began = time.monotonic()
@@ -141,6 +145,7 @@ class _Demo:
         self._forge()
         self._remove_sight()
         self._withdraw()
+        self._join()
         self._count()
         console.print(f"\nAll of it took {time.monotonic() - began:.0f} s.")
 
@@ -302,6 +307,7 @@ class _Demo:
         self._title("acquirer-de corrects an alert, then retracts it: everyone who was ever given it is told")
         wrong = next(one for one in self.published if one.header.publisher == "acquirer-de")
         lineage = wrong.header.lineage_id
+        self._retracted = lineage.encode()
         with Publisher(Bundle.load(self.home / "members" / "acquirer-de")) as publisher:
             publisher.correct(wrong, "ERROR")
             publisher.retract(lineage, "FALSE_POSITIVE")
@@ -333,6 +339,27 @@ class _Demo:
             _fail(f"acknowledged are not all but {silent}")
         console.print(f"All but {silent} read their inbox to its end; the exchange waits for {silent}.")
 
+    def _join(self) -> None:
+        self._title(f"A new member: {NEWCOMER} joins, asks for all that it may see, and is given what is live")
+        before = self._retracted
+        newcomer = Member.model_validate({"role": "bank", "jurisdiction": "se"})
+        self.policy = self.policy.model_copy(update={"members": {**self.policy.members, NEWCOMER: newcomer}})
+        applied = apply_policy(self.policy, self.cluster.admin(), self.home)
+        with Outbox(Bundle.load(self.home / "members" / NEWCOMER)) as outbox:
+            outbox.subscribe(Subscription(NEWCOMER, subscription_id="all"))
+        began = time.monotonic()
+        live = [value for value in self._visible_to(NEWCOMER) if before not in value]
+        _wait(lambda: {message.value() for message in self._copies(NEWCOMER)} == set(live), "the live alerts")
+        if len(self._copies(NEWCOMER)) != len(live):
+            _fail(f"{NEWCOMER} was given something twice")
+        console.print(
+            f"{len(applied.acls_created)} ACLs more. {len(live)} live alerts came, once each, within "
+            f"{time.monotonic() - began:.0f} s; what was retracted did not."
+        )
+
+    def _copies(self, member: str) -> list[Message]:
+        return [one for one in self._inbox(member) if one.value() is not None and not _is_notice(one)]
+
     def _erased(self, lineage: str) -> list[str]:
         return [member for one in self._decisions() if one["lineage_id"] == lineage for member in one["erased"]]
 
@@ -358,9 +385,8 @@ class _Demo:
         table = Table("member", "given by decisions", "copies in inbox", "erased by decisions", "erasures in inbox")
         wrong = 0
         for member in self.policy.members:
-            records = self._inbox(member)
-            found = sum(message.value() is not None and not _is_notice(message) for message in records)
-            gone = sum(message.value() is None for message in records)
+            found = len(self._copies(member))
+            gone = sum(message.value() is None for message in self._inbox(member))
             wrong += (found, gone) != (owed[member], erased[member])
             if found or owed[member]:
                 table.add_row(member, *map(str, (owed[member], found, erased[member], gone)))
