@@ -20,9 +20,9 @@ LONG = os.environ.get("TOCSIN_FAULTS") == "long"
 
 
 @contextmanager
-def load(world: World, pause_s: float = 0.02) -> Generator[list[str]]:
+def load(world: World, pause_s: float = 0.02, publisher_id: str = "hotline-se") -> Generator[list[str]]:
     """Publish all the while; yields the lineage ids published so far."""
-    bundle = world.member("hotline-se")
+    bundle = world.member(publisher_id)
     ended = threading.Event()
     lineages: list[str] = []
     with Publisher(bundle) as publisher:
@@ -43,10 +43,10 @@ def load(world: World, pause_s: float = 0.02) -> Generator[list[str]]:
             assert publisher.flush(60) == 0
 
 
-def has_all(world: World, member: str, lineages: list[str]) -> bool:
-    """Whether the member's inbox holds all `lineages` of hotline-se."""
+def has_all(world: World, member: str, lineages: list[str], publisher_id: str = "hotline-se") -> bool:
+    """Whether the member's inbox holds all these lineages."""
     keys = {message.key() for message in world.inbox(member)}
-    return all(f"hotline-se/{lineage}".encode() in keys for lineage in lineages)
+    return all(f"{publisher_id}/{lineage}".encode() in keys for lineage in lineages)
 
 
 def assert_once(messages: list[Message]) -> None:
@@ -55,11 +55,14 @@ def assert_once(messages: list[Message]) -> None:
     assert len(values) == len(set(values))
 
 
-def median_delay(world: World, lineages: list[str], member: str = "reader-00") -> float:
+def median_delay(
+    world: World, lineages: list[str], member: str = "reader-00", publisher_id: str = "hotline-se"
+) -> float:
     """Median milliseconds from append to the alert topic to append to the member's inbox, by the broker's clock."""
-    written = {m.key(): m.timestamp()[1] for m in world.read([TOPIC])}
+    topic = f"alerts.{publisher_id.removeprefix('hotline-')}.site-taken-down.green"
+    written = {m.key(): m.timestamp()[1] for m in world.read([topic])}
     copied = {m.key(): m.timestamp()[1] for m in world.inbox(member)}
-    return statistics.median(copied[f"hotline-se/{one}".encode()] - written[one.encode()] for one in lineages)
+    return statistics.median(copied[f"{publisher_id}/{one}".encode()] - written[one.encode()] for one in lineages)
 
 
 def source(copy: Message) -> tuple[str, int]:
