@@ -10,7 +10,7 @@ import pytest
 from tests.world import takedown
 from tocsin.consumers import Outbox, OutboxError, Subscription, SubscriptionInvalid
 from tocsin.consumers.memory import MemoryExchange
-from tocsin.consumers.outbox_records import SUBSCRIPTIONS_MAX, Outboxes, subscription_record
+from tocsin.consumers.outbox_records import RECORDS_MAX, SUBSCRIPTION, Outboxes, subscription_record
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.catalog import schema
@@ -173,7 +173,7 @@ def test_unknown_kinds_are_left_alone_and_a_member_has_no_end_of_subscriptions(s
     outboxes = Outboxes()
     outboxes.apply("isp-se", _record(stage, stage.stranger, key=b"receipt/1"), stage.verifier())
     assert outboxes.changes == 0
-    for number in range(SUBSCRIPTIONS_MAX):
+    for number in range(RECORDS_MAX[SUBSCRIPTION]):
         name = f"n{number}"
         record = _record(stage, stage.isp, key=f"subscription/{name}".encode(), subscription_id=name)
         outboxes.apply("isp-se", record, stage.verifier())

@@ -16,6 +16,7 @@ from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import Headers
+from tocsin.consumers.holds import LEGAL, QUARANTINE, Holds
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
 from tocsin.consumers.ledger import Ledger
@@ -126,6 +127,7 @@ class LaneWorld:
         self.denied: set[str] = set()
         self.gone: set[str] = set()
         self.disputes: tuple[Disputed, ...] = ()
+        self.holds = Holds()
         self.gains_max = 1_000
         self.released: dict[str, int] = {}
         self.made: dict[str, int] = dict.fromkeys(map(str, MEMBERS), 0)
@@ -193,6 +195,7 @@ class LaneWorld:
             directory=self.directory,
             subscriptions=Subscriptions(self.subscriptions.values()),
             disputes=self.disputes,
+            holds=self.holds,
             inboxes={m: f"{m}-{self.made[m]}" for m in MEMBERS if m not in self.gone},
             gains_max=lambda member: self.released.get(member, self.gains_max),
             now_ms=self.now_ms,
@@ -215,9 +218,7 @@ class LaneWorld:
             one = self.pending.popleft()
             self.lane.decide(tx, context, one.source, one.outcome, one.sha256)
             decide_max -= 1
-        self.lane.catch_up(tx, context, lineages_max)
-        self.lane.expire(tx, context, lineages_max)
-        self.lane.take_disputes(tx, context)
+        self.lane.take_changes(tx, context, lineages_max)
         return context, tx
 
     def step(self, decide_max: int = 1_000, lineages_max: int = 1_000) -> bool:
@@ -251,6 +252,7 @@ class LaneWorld:
         """Commit to the topics; the lane does not hear of it yet."""
         assert not (tx.empty and tx.copies)
         decisions = [decode(decision)[1] for decision in tx.decisions]
+        self._check_held(tx)
         for copy in tx.copies:
             self._check_copy(copy)
             self.inboxes[copy.member].append(copy)
@@ -283,6 +285,7 @@ class LaneWorld:
         assert heir.ledger.positions == owner.ledger.positions
         assert heir.ledger.inboxes == owner.ledger.inboxes
         assert heir.ledger.disputes == owner.ledger.disputes
+        assert heir.ledger.held == owner.ledger.held
         assert heir.ledger.mark.paid == owner.ledger.mark.paid
         assert heir.due == owner.due
 
@@ -320,6 +323,35 @@ class LaneWorld:
         asking = {member for member in MEMBERS if self.asks(member, publisher, topic)}
         given = {member for member in asking if self.sees(member, topic)}
         return given, {member for member in asking - given if not self.subscriptions[member].everything}
+
+    def stopped(self, key: str, source: Source) -> bool:
+        """Whether a quarantine is on it."""
+        publisher, _, lineage = key.partition("/")
+        return any(
+            not hold.lifted
+            and (hold.kind, hold.publisher) == (QUARANTINE, publisher)
+            and hold.lineage_id in (None, lineage)
+            and source.offset >= hold.since.get(source.topic, 0)
+            for hold in self.holds.all
+        )
+
+    def _check_held(self, tx: Transaction) -> None:
+        """What leaves the ledger is kept under each legal hold on it, and nothing else is."""
+        leaving: dict[str, bytes] = {}
+        for key, entry in tx.entries.items():
+            before = self.lane.ledger.entries.get(key)
+            if before is None or not before.value or before.kind != "ALERT":
+                continue
+            if entry is None or (entry.revision, entry.value) != (before.revision, before.value):
+                publisher, _, lineage = key.partition("/")
+                leaving |= {
+                    f"{hold.name}/{key}/{before.revision}": before.value
+                    for hold in self.holds.all
+                    if (hold.kind, hold.publisher, hold.lifted) == (LEGAL, publisher, False)
+                    and hold.lineage_id in (None, lineage)
+                    and before.offset >= hold.since.get(before.topic, 0)
+                }
+        assert {name: entry.value for name, entry in tx.held.items() if entry is not None} == leaving
 
     def _check_copy(self, copy: Copy) -> None:
         """It was decided before, under this rule; the member may see it now; it is new, and newer."""
@@ -371,6 +403,8 @@ class LaneWorld:
         source = f"{decision['topic']}/{decision['partition']}/{decision['offset']}"
         assert decision["acl_digest"] == context.sight.latest.digest
         assert decision["directory_version"] == context.directory.version
+        if decision["kind"] in ("HELD", "LIFTED"):
+            return
         if decision["kind"] == "DISPUTED":
             known = self.model.lineages[f"{decision['publisher']}/{decision['lineage_id']}"]
             assert str(known.source) == source
@@ -431,15 +465,25 @@ class LaneWorld:
         key = f"{publisher}/{header['lineage_id']}"
         given, refused = self.audience(publisher, decision["topic"])
         holding = {member for member, of in model.holds if of == key}
+        quarantined: set[str] = set()
+        if self.stopped(key, written.source):
+            given, quarantined = set(), given - {member for member, of in model.ever if of == key}
         given |= {member for member in holding if self.sees(member, decision["topic"])}
         erased = holding - given
         if header["status"] == "RETRACTED":
-            given, refused, erased = set(), set(), {member for member, of in model.ever if of == key}
+            given, refused, quarantined, erased = (
+                set(),
+                set(),
+                set(),
+                {member for member, of in model.ever if of == key},
+            )
         self._check_erased(decision, key, erased, ["erase", "tell"])
         model.expired.discard(key)
         assert {one["member"] for one in decision["given"]} == given
-        assert {one["member"] for one in decision["refused"]} == refused
-        assert all(one["reason"] == "no-sight" for one in decision["refused"])
+        assert {(one["member"], one["reason"]) for one in decision["refused"]} == {
+            *((member, "no-sight") for member in refused),
+            *((member, "quarantined") for member in quarantined),
+        }
         model.lineages[key] = _Lineage(header["revision"], written.sha256, written.outcome, written.source)
         self._owe(decision, source)
 
@@ -460,6 +504,7 @@ class LaneWorld:
         given = {one["member"] for one in decision["given"]}
         assert given
         assert given <= self.audience(decision["publisher"], decision["topic"])[0]
+        assert not self.stopped(f"{decision['publisher']}/{decision['lineage_id']}", known.source)
         key = f"{decision['publisher']}/{decision['lineage_id']}"
         for member in given:
             self.model.erasing.pop((member, key), None)
@@ -501,6 +546,8 @@ class LaneWorld:
                 ever = {member for member, of in model.ever if of == key}
                 assert not retracted or ever == {member for member, of in model.told if of == key and member in ever}
                 assert retracted or key in model.expired
+                continue
+            if self.stopped(key, known.source):
                 continue
             given, _ = self.audience(header["publisher"], known.source.topic)
             missing = {member for member in given if (member, str(known.source)) not in model.delivered}

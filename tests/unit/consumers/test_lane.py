@@ -483,6 +483,22 @@ def test_a_wrong_rule_that_is_put_right_leaves_nothing_held() -> None:
     assert _values(world, BANK) == [alert("amber").value]
 
 
+def test_an_inbox_that_is_made_again_while_it_refuses_is_given_each_alert_once() -> None:
+    """Its debts are paid into the new one, and not caught up a second time."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.denied = {BANK}
+    world.read()
+    for _ in range(3):
+        world.step()
+    world.remake(BANK)
+    world.denied.clear()
+    world.pay_refusing()
+    world.rest()
+    assert _values(world, BANK) == [alert("one").value]
+    world.check_rest()
+
+
 def test_a_dispute_is_passed_on_once_without_saying_whose_it_is() -> None:
     """To the publisher, across a take-over; another one of the same member is another word."""
     world = LaneWorld(ALL_GREEN)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.consumers.lane_world import LIFE_MS, MEMBERS, PUBLISHERS, READERS, TOPICS, LaneWorld, alert
+from tocsin.consumers.holds import HOLD_KINDS, Hold, Holds
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.errors import Reason, Rejection
 
@@ -23,6 +24,16 @@ WISHES = st.builds(
     jurisdictions=st.sampled_from([frozenset[str](), frozenset({"de"}), frozenset({"fr"})]),
     tlps=st.sampled_from([frozenset[str](), frozenset({"GREEN"})]),
     own=st.booleans(),
+)
+HOLDS = st.builds(
+    Hold,
+    member=st.just("sec"),
+    hold_id=st.sampled_from(["a", "b"]),
+    kind=st.sampled_from(HOLD_KINDS),
+    publisher=st.sampled_from(PUBLISHERS),
+    lineage_id=st.one_of(st.none(), LINEAGES),
+    since=st.dictionaries(st.sampled_from(TOPICS), st.integers(0, 4), max_size=1),
+    lifted=st.sampled_from([False, False, True]),
 )
 
 
@@ -79,6 +90,12 @@ class LaneLife(RuleBasedStateMachine):
     def ask(self, wish: Subscription) -> None:
         """A member changes its mind."""
         self.world.ask(wish)
+
+    @precondition(lambda self: len(self.world.audit) % 3 == 2)
+    @rule(holds=st.lists(HOLDS, max_size=2, unique_by=lambda hold: hold.hold_id))
+    def hold(self, holds: list[Hold]) -> None:
+        """The secretariat puts something on hold, or lifts it, or its outbox is gone."""
+        self.world.holds = Holds(holds)
 
     @rule(ms=st.sampled_from([1, LIFE_MS]))
     def wait(self, ms: int) -> None:

@@ -100,6 +100,8 @@ def test_fixed_ids() -> None:
         209: "acknowledgement.v1",
         210: "ledger-inbox.v1",
         211: "dispute.v1",
+        212: "hold.v1",
+        213: "release.v1",
     }
 
 

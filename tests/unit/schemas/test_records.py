@@ -21,6 +21,8 @@ FACES: dict[str, type] = {
     "subscription": records.Subscription,
     "receipt": records.Receipt,
     "dispute": records.Dispute,
+    "hold": records.Hold,
+    "release": records.Release,
     "acknowledgement": records.Acknowledgement,
     "directory": records.DirectoryDocument,
 }

@@ -80,6 +80,14 @@ class SubscriptionInvalid(TocsinConsumerError):
     """A subscription cannot be written; the message says what to change."""
 
 
+class HoldInvalid(TocsinConsumerError):
+    """A hold cannot be written; the message says what to change."""
+
+
+class NotSecretariat(TocsinConsumerError):
+    """Only a secretariat may say so."""
+
+
 class OutboxError(TocsinConsumerError):
     """The outbox cannot be written or read; the message says what to do. `passing`: nobody answered, so try again."""
 

@@ -1,18 +1,51 @@
 """What members have gained and were not given yet: counted before any of it is given. Pure.
 
 A rule that is wrong must not pour out the stock in seconds: who would be given more live alerts at once than its bound
-is given none of them, until the bound is raised for it or the rule is put right.
+is given none of them, until the secretariat releases them or the rule is put right.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 GAINS_MAX: Final = 10_000
 
 Bound = Callable[[str], int]
 """How many live alerts a member may be given at once because it has gained them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """That `recipient` may be given up to `live_alerts_max` live alerts of `jurisdiction` at once.
+
+    Until `valid_to`, milliseconds since 1970.
+    """
+
+    recipient: str
+    jurisdiction: str
+    live_alerts_max: int
+    valid_to: int
+
+
+class Releases:
+    """What the secretariat has released. Immutable."""
+
+    def __init__(self, releases: Iterable[Release] = ()) -> None:
+        self._for: defaultdict[tuple[str, str], list[Release]] = defaultdict(list)
+        for one in releases:
+            self._for[one.recipient, one.jurisdiction].append(one)
+
+    def bound(self, jurisdiction: str, usual: int, now_ms: int) -> Bound:
+        """The bound of each member in a lane: the `usual` one, or more while it is released."""
+
+        def bound(member: str) -> int:
+            released = self._for.get((member, jurisdiction), ())
+            return max((usual, *(one.live_alerts_max for one in released if now_ms <= one.valid_to)))
+
+        return bound
 
 
 class Gains:

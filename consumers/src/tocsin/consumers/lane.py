@@ -17,6 +17,8 @@ from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import ERASED, Entry, Given, Inbox, Standing
 from tocsin.consumers.expiries import Expiries
 from tocsin.consumers.gains import Gains
+from tocsin.consumers.holds import Holds
+from tocsin.consumers.lane_holds import erase_lifted, keep
 from tocsin.consumers.lane_records import (
     dispute_notice,
     line_test,
@@ -26,7 +28,7 @@ from tocsin.consumers.lane_records import (
     withdrawal,
 )
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
-from tocsin.consumers.ledger import Ledger, Mark, Position
+from tocsin.consumers.ledger import Ledger, Mark, Position, without_content
 from tocsin.consumers.lineage import EXPIRED, RETRACTED, check_revision
 from tocsin.consumers.subscriptions import Subscriptions
 from tocsin.schemas.codec import decode
@@ -37,6 +39,7 @@ from tocsin.schemas.verify import Verified
 SIGHT_LOST: Final = "sight-lost"
 SUPERSEDED: Final = "superseded"
 NEVER_GIVEN: Final = "never-given"
+QUARANTINED: Final = "quarantined"
 REMEMBERED_MS: Final = 366 * 86_400_000
 """How long a lineage is remembered, without its content, after the last of its revisions has expired."""
 
@@ -62,6 +65,9 @@ class Lane:
         # the inboxes in which nothing was new
         self._inboxes: Mapping[str, str] = {}
         self._disputes: tuple[Disputed, ...] = ()
+        self._holds = Holds()
+        # the holds of which nothing lifted is kept any more
+        self._lifted = Holds()
         self._topics: dict[str, AlertTopic] = {}
         self._expiries = Expiries(ledger.entries)
         self._rebuild()
@@ -88,7 +94,10 @@ class Lane:
     # -- what the context says ---------------------------------------------------------------------------------------
 
     def observe(self, context: Context) -> None:
-        """Take in a change of sight, subscriptions or directory: what somebody gained is to be caught up."""
+        """Take in a change of sight, subscriptions, directory or holds: what somebody gained is to be caught up."""
+        if context.holds is not self._holds:
+            self._holds = context.holds
+            self.catching_up = dict.fromkeys(self._live)
         state = (context.sight.state, context.directory.version)
         if state == self._audiences_of and context.subscriptions is self._subscriptions:
             return
@@ -254,7 +263,7 @@ class Lane:
         header = alert.header
         before = self._supersede(tx, context, key)
         held = before.standing() if before else {}
-        given, refused = self._recipients(context, source.topic, alert, held)
+        given, refused = self._recipients(context, source, alert, held)
         # a retraction is told to everyone ever given any revision, a correction to those who may no longer see it
         erased = tuple(
             member
@@ -271,28 +280,32 @@ class Lane:
             "ALERT",
             entry,
             given=given.items(),
-            refused=dict.fromkeys(refused, NO_SIGHT),
+            refused=refused,
             erased=erased,
             alert_id=header["alert_id"],
             topic_id=source.topic_id,
         )
 
     def _recipients(
-        self, context: Context, topic: str, alert: Verified, held: Mapping[str, Standing]
-    ) -> tuple[dict[str, str], tuple[str, ...]]:
-        """Who is given a revision, member -> rule, and who is refused it.
+        self, context: Context, source: Source, alert: Verified, held: Mapping[str, Standing]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Who is given a revision, member -> rule, and who is refused it, member -> reason.
 
         Who holds an earlier one is given it whatever it asks for now; nobody is given a retraction.
         """
         if alert.header["status"] == RETRACTED:
-            return {}, ()
-        publisher, who = alert.header["publisher"], self.audience(topic, context)
+            return {}, {}
+        publisher, who = alert.header["publisher"], self.audience(source.topic, context)
         members, rules = who.for_alert(publisher, alert.record)
         given = dict(zip(members, rules, strict=True))
+        refused = dict.fromkeys(who.refused_for(publisher, alert.record), NO_SIGHT)
+        if context.holds.stop(lineage_key(alert), source.topic, source.offset):
+            refused |= dict.fromkeys(given.keys() - held.keys(), QUARANTINED)
+            given = {}
         if held:
-            readers = context.sight.readers(topic, context.directory)
+            readers = context.sight.readers(source.topic, context.directory)
             given |= {m: readers[m] for m, last in held.items() if last.rule != ERASED and m in readers}
-        return given, who.refused_for(publisher, alert.record)
+        return given, refused
 
     def _entry_of(self, alert: Verified, source: Source, key: str, before: Entry | None) -> Entry:
         header, ended = alert.header, alert.header["status"] == RETRACTED
@@ -321,6 +334,7 @@ class Lane:
         entry = self._entry(tx, key)
         if entry is None:
             return None
+        keep(tx, context, entry)
         entry, owed = _less_owed(entry, tx.mark, frozenset(entry.standing()))
         tx.cleared += [(member, key) for member, _ in owed]
         withheld = [member for member, rule in owed if rule != ERASED]
@@ -355,7 +369,14 @@ class Lane:
 
     # -- what time and change bring ----------------------------------------------------------------------------------
 
-    def catch_up(self, tx: Transaction, context: Context, lineages_max: int) -> None:
+    def take_changes(self, tx: Transaction, context: Context, lineages_max: int) -> None:
+        """Decide on what came by no record: gains, expiries, disputes, lifted holds; about `lineages_max` of each."""
+        self._catch_up(tx, context, lineages_max)
+        self._expire(tx, context, lineages_max)
+        self._take_disputes(tx, context)
+        self._take_lifted(tx, context, lineages_max)
+
+    def _catch_up(self, tx: Transaction, context: Context, lineages_max: int) -> None:
         """Decide on live alerts that members have gained since: a grant, a subscription or a member is new.
 
         All of them are counted first; who has gained more than its bound is given none.
@@ -382,6 +403,8 @@ class Lane:
         entry = tx.entries[key] if key in tx.entries else self.ledger.entries.head(key)
         if entry is None or not entry.live(context.now_ms):
             return {}
+        if context.holds.stop(key, entry.topic, entry.offset):
+            return {}
         who = self.audience(entry.topic, context)
         # an alert is read and decoded again only where somebody looks into it
         content = self._entry(tx, key) if who.some else None
@@ -399,7 +422,7 @@ class Lane:
         self._owe(tx, entry, Given(tx.seq, entry.revision, tuple(gained), tuple(gained.values())))
         record_decision(tx, context, "GAINED", entry, given=gained.items())
 
-    def take_disputes(self, tx: Transaction, context: Context) -> None:
+    def _take_disputes(self, tx: Transaction, context: Context) -> None:
         """Pass on to publishers, once, what those to whom they told something say is wrong with it."""
         if context.disputes is self._disputes:
             return
@@ -425,7 +448,16 @@ class Lane:
         tx.owed += 1
         record_decision(tx, context, "DISPUTED", entry)
 
-    def expire(self, tx: Transaction, context: Context, lineages_max: int) -> None:
+    def _take_lifted(self, tx: Transaction, context: Context, revisions_max: int) -> None:
+        """Erase what was kept under legal holds that have been lifted."""
+        if context.holds is self._lifted:
+            return
+        before = len(tx.decisions)
+        erase_lifted(tx, context, self.ledger.held, revisions_max)
+        if len(tx.decisions) == before:
+            self._lifted = context.holds
+
+    def _expire(self, tx: Transaction, context: Context, lineages_max: int) -> None:
         """End what has expired: its content goes from ledger and inboxes. Forget what ended long ago."""
         for entry in islice(self._expiries.due(context.now_ms), lineages_max):
             if tx.owed >= self.copies_max:
@@ -463,6 +495,7 @@ class Lane:
     def begin_behind(self, context: Context, member: str) -> Transaction:
         """A transaction of its own for the debts to `member`, so that they never abort the others' batch."""
         tx = Transaction(mark=self.ledger.mark, mark_before=self.ledger.mark, seq=self.ledger.seq)
+        self._note_inboxes(tx, context)
         behind = dict(tx.mark.behind)
         for key, seq in islice(self.behind[member].items(), self.copies_max):
             entry = self._entry(tx, key)
@@ -502,6 +535,7 @@ class Lane:
             self.catching_up = dict.fromkeys(self._live)
         self.ledger.inboxes.update(tx.inboxes)
         self.ledger.disputes.update(tx.disputes)
+        self._commit_held(tx)
         self.ledger.mark = tx.mark
         self.ledger.seq = tx.seq
         for member in [member for member in self.behind if member not in tx.mark.behind]:
@@ -525,6 +559,13 @@ class Lane:
         for key in (*tx.settled, *tx.entries):
             if key not in self.due:
                 self.ledger.entries.pack(key)
+
+    def _commit_held(self, tx: Transaction) -> None:
+        for name, entry in tx.held.items():
+            if entry is None:
+                self.ledger.held.pop(name, None)
+            else:
+                self.ledger.held[name] = without_content(entry)
 
     def _commit_gains(self, tx: Transaction) -> None:
         del self._to_look_at[len(self._to_look_at) - tx.looked_at :]

@@ -30,6 +30,7 @@ def record_decision(
     erased: Iterable[str] = (),
     alert_id: str | None = None,
     topic_id: str = "",
+    detail: str | None = None,
 ) -> None:
     """Put on record who is given `entry` (member, rule), who is refused it (member -> reason), whose copy is erased."""
     publisher, _, lineage_id = entry.key.partition("/")
@@ -41,7 +42,7 @@ def record_decision(
                 "kind": kind,
                 "outcome": "ACCEPTED",
                 "reason": None,
-                "detail": None,
+                "detail": detail,
                 "topic": entry.topic,
                 "topic_id": topic_id,
                 "partition": entry.partition,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import Entry, Headers, Inbox
 from tocsin.consumers.gains import Bound
+from tocsin.consumers.holds import Holds
 from tocsin.consumers.ledger import (
     MARK_KEY,
     Mark,
@@ -18,6 +19,7 @@ from tocsin.consumers.ledger import (
     encode_inbox,
     encode_mark,
     encode_position,
+    held_key,
     inbox_key,
     position_key,
 )
@@ -65,6 +67,7 @@ class Context:
     directory: Directory
     subscriptions: Subscriptions
     disputes: tuple[Disputed, ...]
+    holds: Holds
     inboxes: Mapping[str, str]
     gains_max: Bound
     now_ms: int
@@ -89,6 +92,7 @@ class Transaction:
     cleared: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     inboxes: dict[str, Inbox] = field(default_factory=dict[str, Inbox])
     disputes: dict[str, str] = field(default_factory=dict[str, str])
+    held: dict[str, Entry | None] = field(default_factory=dict[str, Entry | None])
     mark: Mark = field(default_factory=Mark)
     mark_before: Mark = field(default_factory=Mark)
     seq: int = 0
@@ -104,6 +108,8 @@ class Transaction:
             yield inbox_key(member), encode_inbox(inbox)
         for name, dispute_id in self.disputes.items():
             yield dispute_key(name), dispute_id.encode()
+        for name, entry in self.held.items():
+            yield held_key(name), None if entry is None else encode_entry(entry)
         if self.mark != self.mark_before:
             yield MARK_KEY, encode_mark(self.mark)
 

@@ -191,8 +191,10 @@ class LaneWorker(threading.Thread):
         """Say who has gained too much at once to be given it, and what to do."""
         if held != self._held:
             self._held = held
-            self._metrics.held(self.jurisdiction, len(held))
-            remedy = "if the rule is right, start the fan-out with a higher --gains-max; if not, put the rule right"
+            self._metrics.gains_held(self.jurisdiction, len(held))
+            remedy = (
+                "if the rule is right, the secretariat releases them with `tocsin release`; if not, put the rule right"
+            )
             self._log.warning("gains_held", live_alerts=dict(held), remedy=remedy)
 
     def _read(self, reader: AlertReader, pool: ThreadPoolExecutor, *, wait: bool) -> None:
@@ -223,14 +225,16 @@ class LaneWorker(threading.Thread):
         if self._stale:
             self._log.info("deliveries_resumed")
             self._stale = ""
+        now_ms = time.time_ns() // 1_000_000
         return Context(
             sight=sight,
             directory=directory,
             subscriptions=subscriptions,
             disputes=self._watch.outboxes.disputes,
+            holds=self._watch.outboxes.holds,
             inboxes=topics.inboxes,
-            gains_max=lambda _member: self._exchange.gains_max,
-            now_ms=time.time_ns() // 1_000_000,
+            gains_max=self._watch.outboxes.releases.bound(self.jurisdiction, self._exchange.gains_max, now_ms),
+            now_ms=now_ms,
             worker=self._exchange.worker,
             notary=self._exchange.notary,
         )
@@ -247,10 +251,7 @@ class LaneWorker(threading.Thread):
             judged = self._pending.popleft()
             lane.decide(tx, context, judged.record.source, judged.outcome(context), judged.sha256)
             decided += 1
-        lineages_max = LINEAGES_BUSY if decided else LINEAGES_IDLE
-        lane.catch_up(tx, context, lineages_max)
-        lane.expire(tx, context, lineages_max)
-        lane.take_disputes(tx, context)
+        lane.take_changes(tx, context, LINEAGES_BUSY if decided else LINEAGES_IDLE)
         lane.test_line(tx, context, self._exchange.line_test_ms)
         return tx
 
@@ -269,7 +270,7 @@ class LaneWorker(threading.Thread):
                 raise
             self._refusals.unnamed = 0
         lane.commit(tx)
-        self._metrics.committed(self.jurisdiction, tx)
+        self._metrics.committed(self.jurisdiction, tx, held=len(lane.ledger.held))
 
     def _inboxes_now(self) -> frozenset[str]:
         self._watch.topics.hurry()

@@ -8,7 +8,7 @@ So a decision costs one entry, and paying any number of debts costs one mark a t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from tocsin.consumers.contents import Contents, MemoryContents
@@ -23,6 +23,7 @@ MARK_KEY = b"mark"
 POSITION_PREFIX = "position/"
 INBOX_PREFIX = "inbox/"
 DISPUTE_PREFIX = "dispute/"
+HELD_PREFIX = "held/"
 
 _ENTRY = schema("ledger-entry")
 _MARK = schema("ledger-mark")
@@ -58,7 +59,8 @@ class Mark:
 class Ledger:
     """The state of one lane. `apply` is idempotent: reading the topic again from any earlier offset changes nothing.
 
-    `contents` keeps the bytes of the lineages, in memory by default.
+    `contents` keeps the bytes of the lineages, in memory by default. `held` are the revisions kept because of a
+    legal hold, by `<name of the hold>/<publisher>/<lineage_id>/<revision>`, without their bytes.
     """
 
     def __init__(self, contents: Contents | None = None) -> None:
@@ -66,6 +68,7 @@ class Ledger:
         self.positions: dict[str, Position] = {}
         self.inboxes: dict[str, Inbox] = {}
         self.disputes: dict[str, str] = {}
+        self.held: dict[str, Entry] = {}
         self.mark = Mark()
         self.seq = 0
         self._reader = EntryReader()
@@ -83,6 +86,8 @@ class Ledger:
             self._apply_inbox(name.removeprefix(INBOX_PREFIX), value)
         elif name.startswith(DISPUTE_PREFIX):
             self._apply_dispute(name.removeprefix(DISPUTE_PREFIX), value)
+        elif name.startswith(HELD_PREFIX):
+            self._apply_held(name.removeprefix(HELD_PREFIX), value)
         elif value is None:
             self.entries.pop(name, None)
         else:
@@ -96,6 +101,12 @@ class Ledger:
     def _apply_dispute(self, name: str, value: bytes | None) -> None:
         if value is not None:
             self.disputes[name] = value.decode()
+
+    def _apply_held(self, name: str, value: bytes | None) -> None:
+        if value is None:
+            self.held.pop(name, None)
+        else:
+            self.held[name] = without_content(decode_held(name, value))
 
     def _apply_entry(self, name: str, value: bytes) -> None:
         record, given = self._reader.read(value)
@@ -144,6 +155,22 @@ def encode_entry(entry: Entry) -> bytes:
             ],
         },
     )
+
+
+def without_content(entry: Entry) -> Entry:
+    """`entry`, but for its bytes and their signature."""
+    return replace(entry, value=b"", headers=())
+
+
+def decode_held(name: str, value: bytes) -> Entry:
+    """The revision that is kept under `<name of the hold>/<publisher>/<lineage_id>/<revision>`."""
+    _, _, publisher, lineage_id, _ = name.split("/")
+    return decode_entry(f"{publisher}/{lineage_id}", value)
+
+
+def held_key(name: str) -> bytes:
+    """Ledger key of a revision that is kept."""
+    return f"{HELD_PREFIX}{name}".encode()
 
 
 def decode_entry(key: str, value: bytes) -> Entry:

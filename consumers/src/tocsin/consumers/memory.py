@@ -18,6 +18,7 @@ from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.consumers.directory_reader import wall_clock_ms
 from tocsin.consumers.fanout import notary
 from tocsin.consumers.gains import GAINS_MAX
+from tocsin.consumers.holds import Holds
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_records import line_test
@@ -82,6 +83,7 @@ class MemoryExchange:
         self._outboxes = Outboxes(acknowledgements=True)
         self._read_of: dict[str, int] = {}
         self._asked = Subscriptions()
+        self._holds = Holds()
         self.directory = Directory(coalition, 0, now_ms(), now_ms() + YEAR_MS, {}, {})
         self._home = home
         self._now_ms = now_ms
@@ -230,7 +232,8 @@ class MemoryExchange:
 
     def test_line(self, member: str) -> None:
         """Send a signed LINE_TEST notice, as the exchange does at least hourly."""
-        copy = line_test(self.directory.members[member].jurisdiction, self._context(), member)
+        place = self.directory.members[member].jurisdiction
+        copy = line_test(place, self._context(place), member)
         self.bus.append(copy.topic, copy.key, copy.value, copy.headers)
 
     def decisions(self) -> list[dict[str, Any]]:
@@ -242,14 +245,12 @@ class MemoryExchange:
         pending = deque(self._read(lane))
         copies = 0
         while True:
-            context = self._context()
+            context = self._context(lane.jurisdiction)
             tx = lane.begin(context)
             while pending and not lane.must_wait(tx, pending[0].outcome):
                 judged = pending.popleft()
                 lane.decide(tx, context, judged.source, judged.outcome, judged.sha256)
-            lane.catch_up(tx, context, _LINEAGES)
-            lane.expire(tx, context, _LINEAGES)
-            lane.take_disputes(tx, context)
+            lane.take_changes(tx, context, _LINEAGES)
             copies += self._commit(lane, tx)
             if tx.empty and not lane.has_work(context):
                 return copies + self._pay_refusing(lane, context)
@@ -268,21 +269,26 @@ class MemoryExchange:
         lane.commit(tx)
         return len(tx.copies)
 
-    def _context(self) -> Context:
+    def _context(self, jurisdiction: str) -> Context:
         ids = {member: self.bus.topic_id(inbox_topic(member)) for member in self.directory.members}
         self._read_outboxes()
         asked = self._outboxes.subscriptions(self.directory, self.subscriptions)
         if asked.changed_since(self._asked):
             # a lane takes a change by the mapping's identity
             self._asked = asked
+        holds = self._outboxes.holds(self.directory)
+        if holds.all != self._holds.all:
+            self._holds = holds
+        now_ms = self._now_ms()
         return Context(
             sight=self._current_sight(),
             directory=self.directory,
             subscriptions=self._asked,
             disputes=self._outboxes.disputes(self.directory),
+            holds=self._holds,
             inboxes={member: topic_id for member, topic_id in ids.items() if topic_id is not None},
-            gains_max=lambda _member: GAINS_MAX,
-            now_ms=self._now_ms(),
+            gains_max=self._outboxes.releases(self.directory).bound(jurisdiction, GAINS_MAX, now_ms),
+            now_ms=now_ms,
             worker="memory",
             notary=notary(self._key, self.directory.coalition),
         )

@@ -26,8 +26,11 @@ class FanoutMetrics:
         self._behind = Gauge(
             "tocsin_behind_members", "Members whose inbox refuses copies.", lane, registry=self.registry
         )
-        self._held = Gauge(
+        self._gains_held = Gauge(
             "tocsin_gains_held_members", "Members who gained more at once than the bound.", lane, registry=self.registry
+        )
+        self._held = Gauge(
+            "tocsin_held_revisions", "Revisions kept because of legal holds.", lane, registry=self.registry
         )
         self._up = Gauge("tocsin_lane_up", "1 while this process works the lane.", lane, registry=self.registry)
 
@@ -35,14 +38,15 @@ class FanoutMetrics:
         """Note whether this process works `lane`."""
         self._up.labels(lane).set(up)
 
-    def held(self, lane: str, members: int) -> None:
-        """Note how many members wait for the operator's word before they are given what they have gained."""
-        self._held.labels(lane).set(members)
+    def gains_held(self, lane: str, members: int) -> None:
+        """Note how many members wait for a release before they are given what they have gained."""
+        self._gains_held.labels(lane).set(members)
 
-    def committed(self, lane: str, tx: Transaction) -> None:
-        """Count what `tx` wrote."""
+    def committed(self, lane: str, tx: Transaction, *, held: int) -> None:
+        """Count what `tx` wrote; `held` revisions are kept because of legal holds."""
         self._transactions.labels(lane).inc()
         self._copies.labels(lane).inc(len(tx.copies))
         self._decisions.labels(lane).inc(len(tx.decisions))
         self._owed.labels(lane).set(tx.seq - tx.mark.paid)
         self._behind.labels(lane).set(len(tx.mark.behind))
+        self._held.labels(lane).set(held)

@@ -13,16 +13,23 @@ import structlog
 from tocsin.consumers.copies import Notice
 from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
 from tocsin.consumers.disputes import DISPUTE_REASONS
-from tocsin.consumers.errors import OutboxError, SubscriptionInvalid
+from tocsin.consumers.errors import HoldInvalid, NotSecretariat, OutboxError, SubscriptionInvalid
+from tocsin.consumers.gains import Release
+from tocsin.consumers.holds import HOLD_KINDS, Hold
 from tocsin.consumers.kafka import KafkaReader, KafkaWriter
 from tocsin.consumers.outbox_records import (
     ACKNOWLEDGEMENT,
     DISPUTE,
+    HOLD,
+    REFERENCE_CHARS_MAX,
+    RELEASE,
     SETS,
     SUBSCRIPTION,
     Outboxes,
     acknowledgement_record,
-    is_subscription_id,
+    hold_record,
+    is_id,
+    release_record,
     subscription_record,
 )
 from tocsin.consumers.subscriptions import Subscription
@@ -31,7 +38,7 @@ from tocsin.schemas.bus import BusRecord, Failure, Kind, Reader, ReadFailed, Wri
 from tocsin.schemas.catalog import Schema, schema
 from tocsin.schemas.codec import VALUE_BYTES_MAX, encode
 from tocsin.schemas.details import Rail
-from tocsin.schemas.directory import VersionFloor
+from tocsin.schemas.directory import SECRETARIAT_ROLE, Directory, VersionFloor
 from tocsin.schemas.errors import Rejection
 from tocsin.schemas.names import DIRECTORY_TOPIC, AlertType, Tlp, outbox_topic
 from tocsin.schemas.signing import sign_headers
@@ -144,6 +151,36 @@ class Outbox:
         self._send(DISPUTE, f"{publisher}/{lineage_id}", schema(DISPUTE), record)
         return dispute_id
 
+    def hold(self, hold: Hold) -> None:
+        """For a secretariat: put on hold, within seconds, what `hold` says; with `lifted`, lift it.
+
+        It is this member's, whoever it names. One of the same id is replaced.
+
+        Raises:
+            NotSecretariat: this member is none.
+            HoldInvalid: it cannot mean what it says; the message says what to change.
+            OutboxError: the broker did not take it; the message says what to do.
+        """
+        self._check_secretariat()
+        mine = replace(hold, member=self._bundle.member)
+        check_hold(mine)
+        self._send(HOLD, mine.hold_id, schema(HOLD), hold_record(mine, self._now_ms()))
+
+    def release(self, release: Release) -> None:
+        """For a secretariat: let a member be given more live alerts at once than the exchange's bound.
+
+        Raises:
+            NotSecretariat: this member is none.
+            OutboxError: the broker did not take it; the message says what to do.
+        """
+        self._check_secretariat()
+        record = release_record(self._bundle.member, release, self._now_ms())
+        self._send(RELEASE, f"{release.jurisdiction}/{release.recipient}", schema(RELEASE), record)
+
+    def _check_secretariat(self) -> None:
+        if self._bundle.config.role != SECRETARIAT_ROLE:
+            raise NotSecretariat(f"{self._bundle.member}: only a secretariat can say so; use the secretariat's bundle")
+
     def _send(
         self, kind: str, name: str, form: Schema, record: Mapping[str, Any] | None, wait_s: float = SEND_S_MAX
     ) -> None:
@@ -168,6 +205,19 @@ class Outbox:
         Raises:
             OutboxError, DirectoryUnreadable: they cannot be read; the message says what to do.
         """
+        outboxes, directory = self._read()
+        return tuple(sorted(outboxes.own(directory), key=lambda one: one.subscription_id))
+
+    def holds(self) -> tuple[Hold, ...]:
+        """The holds that stand in a secretariat's outbox, lifted ones too, by id, verified as the exchange does.
+
+        Raises:
+            OutboxError, DirectoryUnreadable: they cannot be read; the message says what to do.
+        """
+        outboxes, directory = self._read()
+        return tuple(sorted(outboxes.holds(directory).all, key=lambda one: one.hold_id))
+
+    def _read(self) -> tuple[Outboxes, Directory]:
         config, floor = self._bundle.kafka_config, VersionFloor(self._bundle.path / "directory-version")
         source = self._directory or KafkaReader(config(), DIRECTORY_TOPIC, None)
         known = DirectoryReader(source, self._bundle.coalition, self._bundle.roots, floor, self._now_ms)
@@ -180,7 +230,7 @@ class Outbox:
                 outboxes.apply(self._bundle.member, record, verifier)
             except Rejection as refusal:
                 log.warning("outbox_record_refused", topic=self._topic, offset=record.offset, reason=str(refusal))
-        return tuple(sorted(outboxes.own(known.directory), key=lambda one: one.subscription_id))
+        return outboxes, known.directory
 
     def _records(self, reader: Reader) -> Iterator[BusRecord]:
         began = time.monotonic()
@@ -212,7 +262,7 @@ def check_subscription(subscription: Subscription) -> None:
     Raises:
         SubscriptionInvalid: it cannot; the message names the part and its form, never a value.
     """
-    if not is_subscription_id(subscription.subscription_id):
+    if not is_id(subscription.subscription_id):
         raise SubscriptionInvalid("subscription_id: 1 to 40 of a-z, 0-9 and '-'")
     for part in SETS:
         values = cast("frozenset[str | int]", getattr(subscription, part))
@@ -221,6 +271,20 @@ def check_subscription(subscription: Subscription) -> None:
             raise SubscriptionInvalid(f"{part}: everything is asked for already; leave out one of the two")
         if not all(pattern.fullmatch(str(value)) for value in values):
             raise SubscriptionInvalid(f"{part}: {form}")
+
+
+def check_hold(hold: Hold) -> None:
+    """Whether `hold` can mean what it says.
+
+    Raises:
+        HoldInvalid: it cannot; the message names the part and its form.
+    """
+    if not is_id(hold.hold_id):
+        raise HoldInvalid("hold_id: 1 to 40 of a-z, 0-9 and '-'")
+    if hold.kind not in HOLD_KINDS:
+        raise HoldInvalid(f"kind: one of {', '.join(HOLD_KINDS)}")
+    if not 0 < len(hold.reference) <= REFERENCE_CHARS_MAX:
+        raise HoldInvalid(f"reference: 1 to {REFERENCE_CHARS_MAX} characters; the order or case that asks for it")
 
 
 def _lineage(notice: Notice) -> str:

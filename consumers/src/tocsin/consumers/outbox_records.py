@@ -8,35 +8,42 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from tocsin.consumers.copies import Notice
 from tocsin.consumers.disputes import DISPUTE_REASONS, Disputed
+from tocsin.consumers.gains import Release, Releases
+from tocsin.consumers.holds import HOLD_KINDS, Hold, Holds
 from tocsin.consumers.subscriptions import ALERT_FILTERS, Subscription, Subscriptions
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode_strict
-from tocsin.schemas.directory import Directory
+from tocsin.schemas.directory import SECRETARIAT_ROLE, Directory
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import outbox_topic
 from tocsin.schemas.signing import KEY_HEADER
 from tocsin.schemas.verify import Signed, Verifier, check_schema
 
 SUBSCRIPTION: Final = "subscription"
-SUBSCRIPTIONS_MAX: Final = 1_000
-"""Of one member; each may watch as many tokens as fit into a value."""
 ACKNOWLEDGEMENT: Final = "acknowledgement"
-ACKNOWLEDGEMENTS_MAX: Final = 1_000_000
-"""Of one member."""
-
 DISPUTE: Final = "dispute"
-DISPUTES_MAX: Final = 10_000
-"""Of one member."""
+HOLD: Final = "hold"
+RELEASE: Final = "release"
+
+RECORDS_MAX: Final = {
+    # each may watch as many tokens as fit into a value
+    SUBSCRIPTION: 1_000,
+    ACKNOWLEDGEMENT: 1_000_000,
+    DISPUTE: 10_000,
+    HOLD: 10_000,
+    RELEASE: 10_000,
+}
+"""How many of a kind one member may have."""
 
 SETS: Final = ("types", "jurisdictions", "tlps", *ALERT_FILTERS)
-Content = TypeVar("Content")
-_SUBSCRIPTION_ID: Final = re.compile(r"[a-z0-9-]{1,40}")
+_ID: Final = re.compile(r"[a-z0-9-]{1,40}")
+REFERENCE_CHARS_MAX: Final = 280
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +61,10 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept(Generic[Content]):
-    """A record that verified, and what its signature depends on: a key may be revoked later."""
+class _Kept:
+    """What a record that verified says, and what its signature depends on: a key may be revoked later."""
 
-    content: Content
+    content: Any
     key_id: str
     offset: int
     at_ms: int
@@ -71,16 +78,15 @@ class _Kept(Generic[Content]):
 class Outboxes:
     """The newest record that verified under each key of each outbox.
 
-    `changes` rises when a subscription or a dispute changes. Acknowledgements are kept with `acknowledgements` only:
-    they are many, and nothing that the fan-out decides depends on one.
+    `changes` rises when one of them changes. Acknowledgements are kept with `acknowledgements` only: they are many, and
+    nothing that the fan-out decides depends on one.
     """
 
     def __init__(self, *, acknowledgements: bool = False) -> None:
         self.changes = 0
-        self._kept: dict[str, dict[str, _Kept[Subscription]]] = {}
-        self._disputed: dict[str, dict[str, _Kept[Disputed]]] = {}
-        self._keeps_acknowledgements = acknowledgements
-        self._acknowledged: dict[str, dict[str, _Kept[Acknowledged]]] = {}
+        self._kept: dict[str, dict[str, dict[str, _Kept]]] = {
+            kind: {} for kind in _READ if acknowledgements or kind != ACKNOWLEDGEMENT
+        }
 
     def apply(self, member: str, record: BusRecord, verifier: Verifier) -> None:
         """Take one record of the outbox of `member` in. Kinds of later releases are left alone.
@@ -89,72 +95,54 @@ class Outboxes:
             Rejection: it must not be used. It has changed nothing: what stood under its key stays.
         """
         kind, _, name = (record.key or b"").decode("utf-8", "replace").partition("/")
-        if kind == SUBSCRIPTION:
-            self._apply_subscription(member, name, record, verifier)
-        elif kind == DISPUTE:
-            self._apply_dispute(member, name, record, verifier)
-        elif kind == ACKNOWLEDGEMENT and self._keeps_acknowledgements:
-            self._apply_acknowledgement(member, name, record, verifier)
-
-    def _apply_subscription(self, member: str, name: str, record: BusRecord, verifier: Verifier) -> None:
-        kept = self._kept.setdefault(member, {})
+        if kind not in self._kept:
+            return
+        kept = self._kept[kind].setdefault(member, {})
         if record.value is None:
             self.changes += kept.pop(name, None) is not None
             return
         signed = _signed(member, record, verifier)
-        subscription = _subscription(member, name, signed)
-        if name not in kept and len(kept) >= SUBSCRIPTIONS_MAX:
-            raise Rejection(Reason.TOO_LARGE, f"key: more than {SUBSCRIPTIONS_MAX} subscriptions")
-        kept[name] = _Kept(subscription, signed.key_id, record.offset, record.appended_ms)
-        self.changes += 1
-
-    def _apply_acknowledgement(self, member: str, name: str, record: BusRecord, verifier: Verifier) -> None:
-        kept = self._acknowledged.setdefault(member, {})
-        if record.value is None:
-            kept.pop(name, None)
-            return
-        signed = _signed(member, record, verifier)
-        acknowledged = _acknowledged(member, name, signed, record.appended_ms)
-        if name not in kept and len(kept) >= ACKNOWLEDGEMENTS_MAX:
-            raise Rejection(Reason.TOO_LARGE, f"key: more than {ACKNOWLEDGEMENTS_MAX} acknowledgements")
-        kept[name] = _Kept(acknowledged, signed.key_id, record.offset, record.appended_ms)
-
-    def _apply_dispute(self, member: str, name: str, record: BusRecord, verifier: Verifier) -> None:
-        kept = self._disputed.setdefault(member, {})
-        if record.value is None:
-            self.changes += kept.pop(name, None) is not None
-            return
-        signed = _signed(member, record, verifier)
-        disputed = _disputed(member, name, signed)
-        if name not in kept and len(kept) >= DISPUTES_MAX:
-            raise Rejection(Reason.TOO_LARGE, f"key: more than {DISPUTES_MAX} disputes")
-        kept[name] = _Kept(disputed, signed.key_id, record.offset, record.appended_ms)
+        if kind in _SECRETARIAT and not _is_secretariat(member, verifier.directory):
+            raise Rejection(Reason.WRONG_PUBLISHER, f"key: only a secretariat has a {kind}")
+        content = _READ[kind](member, name, signed, record.appended_ms)
+        if name not in kept and len(kept) >= RECORDS_MAX[kind]:
+            raise Rejection(Reason.TOO_LARGE, f"key: more than {RECORDS_MAX[kind]} {kind}s")
+        kept[name] = _Kept(content, signed.key_id, record.offset, record.appended_ms)
         self.changes += 1
 
     def forget(self, member: str) -> None:
         """Drop everything of `member`: its outbox is gone, or was made anew."""
-        self._acknowledged.pop(member, None)
-        self.changes += bool(self._kept.pop(member, None)) + bool(self._disputed.pop(member, None))
+        self.changes += sum(by_member.pop(member, None) is not None for by_member in self._kept.values())
 
-    def own(self, directory: Directory) -> Iterator[Subscription]:
-        """The subscriptions that members have set, those that a key signed which still counts."""
-        for member, by_name in self._kept.items():
-            for kept in by_name.values():
-                if kept.counts(member, directory):
-                    yield kept.content
-
-    def disputes(self, directory: Directory) -> tuple[Disputed, ...]:
-        """All disputes, by keys that still count."""
-        return tuple(
+    def _counting(self, kind: str, directory: Directory) -> Iterator[Any]:
+        """What records of `kind` say, by keys that still count."""
+        return (
             kept.content
-            for member, by_name in self._disputed.items()
+            for member, by_name in self._kept[kind].items()
+            if kind not in _SECRETARIAT or _is_secretariat(member, directory)
             for kept in by_name.values()
             if kept.counts(member, directory)
         )
 
+    def own(self, directory: Directory) -> Iterator[Subscription]:
+        """The subscriptions that members have set, those that a key signed which still counts."""
+        return self._counting(SUBSCRIPTION, directory)
+
+    def disputes(self, directory: Directory) -> tuple[Disputed, ...]:
+        """All disputes, by keys that still count."""
+        return tuple(self._counting(DISPUTE, directory))
+
+    def holds(self, directory: Directory) -> Holds:
+        """What secretariats have put on hold, by keys that still count."""
+        return Holds(self._counting(HOLD, directory))
+
+    def releases(self, directory: Directory) -> Releases:
+        """What secretariats have released, by keys that still count."""
+        return Releases(self._counting(RELEASE, directory))
+
     def acknowledged(self, directory: Directory, lineage: str) -> dict[str, Acknowledged]:
         """Who has acknowledged the withdrawal of `lineage` (publisher/lineage_id), by a key that still counts."""
-        found = ((member, kept.get(lineage)) for member, kept in self._acknowledged.items())
+        found = ((member, kept.get(lineage)) for member, kept in self._kept.get(ACKNOWLEDGEMENT, {}).items())
         return {member: one.content for member, one in found if one is not None and one.counts(member, directory)}
 
     def subscriptions(self, directory: Directory, defaults: Mapping[str, Subscription]) -> Subscriptions:
@@ -164,6 +152,11 @@ class Outboxes:
         return Subscriptions([*own, *(default for member, default in defaults.items() if member not in set_by)])
 
 
+def _is_secretariat(member: str, directory: Directory) -> bool:
+    found = directory.members.get(member)
+    return found is not None and found.role == SECRETARIAT_ROLE
+
+
 def _signed(member: str, record: BusRecord, verifier: Verifier) -> Signed:
     signed = verifier.check_signature(record.topic, record.offset, record.value, record.headers, record.appended_ms)
     if signed.member != member:
@@ -171,12 +164,22 @@ def _signed(member: str, record: BusRecord, verifier: Verifier) -> Signed:
     return signed
 
 
-def _subscription(member: str, name: str, signed: Signed) -> Subscription:
-    check_schema(signed, SUBSCRIPTION)
+def _content(kind: str, member: str, signed: Signed) -> Mapping[str, Any]:
+    check_schema(signed, kind)
     _, content = decode_strict(signed.value)
     if content["member"] != member:
         raise Rejection(Reason.WRONG_PUBLISHER, "member: not this outbox's")
-    if content["subscription_id"] != name or not _SUBSCRIPTION_ID.fullmatch(name):
+    return content
+
+
+def _check_name(name: str, expected: str, form: str) -> None:
+    if name != expected:
+        raise Rejection(Reason.WRONG_KEY, f"key: not {form}")
+
+
+def _subscription(member: str, name: str, signed: Signed, _at_ms: int) -> Subscription:
+    content = _content(SUBSCRIPTION, member, signed)
+    if content["subscription_id"] != name or not is_id(name):
         raise Rejection(Reason.WRONG_KEY, "key: not subscription/<subscription_id>")
     return Subscription(
         member=member,
@@ -188,35 +191,63 @@ def _subscription(member: str, name: str, signed: Signed) -> Subscription:
 
 
 def _acknowledged(member: str, name: str, signed: Signed, at_ms: int) -> Acknowledged:
-    check_schema(signed, ACKNOWLEDGEMENT)
-    _, content = decode_strict(signed.value)
-    if content["member"] != member:
-        raise Rejection(Reason.WRONG_PUBLISHER, "member: not this outbox's")
-    if f"{content['publisher']}/{content['lineage_id']}" != name:
-        raise Rejection(Reason.WRONG_KEY, "key: not acknowledgement/<publisher>/<lineage_id>")
+    content = _content(ACKNOWLEDGEMENT, member, signed)
+    publisher, lineage_id = content["publisher"], content["lineage_id"]
+    _check_name(name, f"{publisher}/{lineage_id}", "acknowledgement/<publisher>/<lineage_id>")
     try:
         notice_id = uuid.UUID(content["notice_id"])
     except ValueError as error:
         raise Rejection(Reason.INVALID, "notice_id: not a UUID") from error
-    return Acknowledged(member, content["publisher"], content["lineage_id"], notice_id, at_ms)
+    return Acknowledged(member, publisher, lineage_id, notice_id, at_ms)
 
 
-def _disputed(member: str, name: str, signed: Signed) -> Disputed:
-    check_schema(signed, DISPUTE)
-    _, content = decode_strict(signed.value)
+def _disputed(member: str, name: str, signed: Signed, _at_ms: int) -> Disputed:
+    content = _content(DISPUTE, member, signed)
     disputed = Disputed(member, content["publisher"], content["lineage_id"], content["dispute_id"], content["reason"])
-    if content["member"] != member:
-        raise Rejection(Reason.WRONG_PUBLISHER, "member: not this outbox's")
-    if disputed.lineage != name:
-        raise Rejection(Reason.WRONG_KEY, "key: not dispute/<publisher>/<lineage_id>")
+    _check_name(name, disputed.lineage, "dispute/<publisher>/<lineage_id>")
     if disputed.reason not in DISPUTE_REASONS:
         raise Rejection(Reason.INVALID, f"reason: one of {', '.join(DISPUTE_REASONS)}")
     return disputed
 
 
-def is_subscription_id(text: str) -> bool:
-    """Whether `text` can name a subscription: 1 to 40 of a-z, 0-9 and '-'."""
-    return _SUBSCRIPTION_ID.fullmatch(text) is not None
+def _hold(member: str, name: str, signed: Signed, _at_ms: int) -> Hold:
+    content = _content(HOLD, member, signed)
+    if content["hold_id"] != name or not is_id(name):
+        raise Rejection(Reason.WRONG_KEY, "key: not hold/<hold_id>")
+    if content["kind"] not in HOLD_KINDS:
+        raise Rejection(Reason.INVALID, f"kind: one of {', '.join(HOLD_KINDS)}")
+    return Hold(
+        member=member,
+        hold_id=name,
+        kind=content["kind"],
+        publisher=content["publisher"],
+        lineage_id=content["lineage_id"],
+        since={one["topic"]: one["offset"] for one in content["since"]},
+        reference=content["reference"],
+        lifted=content["lifted"],
+    )
+
+
+def _release(member: str, name: str, signed: Signed, _at_ms: int) -> Release:
+    content = _content(RELEASE, member, signed)
+    recipient, place = content["recipient"], content["jurisdiction"]
+    _check_name(name, f"{place}/{recipient}", "release/<jurisdiction>/<recipient>")
+    return Release(recipient, place, content["live_alerts_max"], content["valid_to"])
+
+
+_READ: Final[Mapping[str, Callable[[str, str, Signed, int], Any]]] = {
+    SUBSCRIPTION: _subscription,
+    ACKNOWLEDGEMENT: _acknowledged,
+    DISPUTE: _disputed,
+    HOLD: _hold,
+    RELEASE: _release,
+}
+_SECRETARIAT: Final = (HOLD, RELEASE)
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can name a subscription or a hold: 1 to 40 of a-z, 0-9 and '-'."""
+    return _ID.fullmatch(text) is not None
 
 
 def subscription_record(subscription: Subscription, updated_at: int) -> dict[str, Any]:
@@ -238,5 +269,32 @@ def acknowledgement_record(member: str, notice: Notice, issued_at: int) -> dict[
         "publisher": notice["publisher"],
         "lineage_id": notice["lineage_id"],
         "notice_id": notice["notice_id"],
+        "issued_at": issued_at,
+    }
+
+
+def hold_record(hold: Hold, issued_at: int) -> dict[str, Any]:
+    """The record that stands for `hold` in the outbox of its secretariat; `issued_at` as above."""
+    return {
+        "member": hold.member,
+        "hold_id": hold.hold_id,
+        "kind": hold.kind,
+        "publisher": hold.publisher,
+        "lineage_id": hold.lineage_id,
+        "since": [{"topic": topic, "offset": offset} for topic, offset in sorted(hold.since.items())],
+        "reference": hold.reference,
+        "lifted": hold.lifted,
+        "issued_at": issued_at,
+    }
+
+
+def release_record(member: str, release: Release, issued_at: int) -> dict[str, Any]:
+    """The record by which the secretariat `member` makes `release`; `issued_at` as above."""
+    return {
+        "member": member,
+        "recipient": release.recipient,
+        "jurisdiction": release.jurisdiction,
+        "live_alerts_max": release.live_alerts_max,
+        "valid_to": release.valid_to,
         "issued_at": issued_at,
     }

@@ -13,6 +13,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.errors import OutboxesUnreadable, TocsinConsumerError
+from tocsin.consumers.gains import Releases
+from tocsin.consumers.holds import Holds
 from tocsin.consumers.outbox_records import Acknowledged, Outboxes
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.consumers.watch import ADMIN, OUTBOX, TopicWatcher, Watcher
@@ -50,6 +52,8 @@ class OutboxWatcher(Watcher):
         super().__init__("outboxes", POLL_S)
         self.subscriptions: Subscriptions | None = None
         self.disputes: tuple[Disputed, ...] = ()
+        self.holds = Holds()
+        self.releases = Releases()
         self._topics = topics
         self._directory = directory
         self._defaults = defaults
@@ -177,6 +181,11 @@ class OutboxWatcher(Watcher):
         disputes = self._outboxes.disputes(directory)
         if disputes != self.disputes:
             self.disputes = disputes
+        holds = self._outboxes.holds(directory)
+        if holds.all != self.holds.all:
+            self.holds = holds
+            log.info("holds_changed", standing=[hold.name for hold in holds.all if not hold.lifted])
+        self.releases = self._outboxes.releases(directory)
         self._made_of = state
 
     def acknowledged(self, directory: Directory, lineage: str) -> Mapping[str, Acknowledged]:

@@ -29,6 +29,8 @@ _IDS: Final = {
     209: ("acknowledgement", 1),
     210: ("ledger-inbox", 1),
     211: ("dispute", 1),
+    212: ("hold", 1),
+    213: ("release", 1),
 }
 
 

@@ -44,7 +44,7 @@ class Decision(TypedDict):
     """The audit record of one alert, or of a later change of who may have it. `seq` rises by one in a lane."""
 
     seq: int
-    kind: Literal["ALERT", "GAINED", "WITHHELD", "EXPIRED", "DISPUTED"]
+    kind: Literal["ALERT", "GAINED", "WITHHELD", "EXPIRED", "DISPUTED", "HELD", "LIFTED"]
     outcome: Literal["ACCEPTED", "REJECTED", "DUPLICATE"]
     reason: str | None
     detail: str | None
@@ -183,6 +183,38 @@ class Dispute(TypedDict):
     lineage_id: str
     dispute_id: str
     reason: str
+    issued_at: int
+
+
+class HoldSince(TypedDict):
+    """The first offset of an alert topic that is on hold."""
+
+    topic: str
+    offset: int
+
+
+class Hold(TypedDict):
+    """The secretariat's word that what one publisher has told is on hold."""
+
+    member: str
+    hold_id: str
+    kind: str
+    publisher: str
+    lineage_id: str | None
+    since: list[HoldSince]
+    reference: str
+    lifted: bool
+    issued_at: int
+
+
+class Release(TypedDict):
+    """The secretariat's word that a member may be given more live alerts at once than the bound."""
+
+    member: str
+    recipient: str
+    jurisdiction: str
+    live_alerts_max: int
+    valid_to: int
     issued_at: int
 
 
