@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
-from tests.world import World, revised, small_policy, takedown, wait_until
+from tests.world import World, revised, takedown, wait_until
 from tocsin.consumers.copies import Received
 from tocsin.consumers.inbox import Inbox
 from tocsin.producers.publisher import Publisher
@@ -85,44 +80,3 @@ def test_what_expires_is_erased(world: World) -> None:
     kinds = [one["kind"] for one in world.decisions() if one["lineage_id"] == alert.header.lineage_id]
     assert kinds == ["ALERT", "EXPIRED"]
     assert not [m for m in world.inbox("reader-00") if m.key() == f"withdrawn/{key}".encode()]
-
-
-def test_everything_of_a_compromised_publisher_since_a_position_is_withdrawn(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    """By the secretariat: what stands since the position goes, what was told before stays."""
-    policy = small_policy()
-    policy["members"]["secretariat-eu"] = {"role": "secretariat", "jurisdiction": "se"}
-    world = World(tmp_path_factory.mktemp("compromised") / "home", policy)
-    try:
-        world.up()
-        world.start_fanout()
-        world.wait_lanes(2)
-        alerts = [takedown(world.member("hotline-se"), number) for number in range(4)]
-        _publish(world.member("hotline-se"), *alerts)
-        keys = [f"hotline-se/{alert.header.lineage_id}" for alert in alerts]
-        _wait(world, "reader-00", keys[-1], alerts[-1].to_avro())
-        words = ["--publisher", "hotline-se", "--jurisdiction", "se", "--reason", "ERROR", "--output", "json"]
-        since = ["--since", f"{alerts[0].topic.name}/1"]
-        shown = _retract_all(world, *words, *since, "--dry-run")
-        assert sorted(json.loads(line)["lineage"] for line in shown.splitlines()) == sorted(keys[1:])
-        _retract_all(world, *words, *since)
-        for key in keys[1:]:
-            _wait(world, "reader-00", key, None)
-        assert not [m for m in world.inbox("reader-00") if (m.key(), m.value()) == (keys[0].encode(), None)]
-        wait_until(lambda: _retract_all(world, *words, *since) == "", 20, "nothing left")
-    finally:
-        world.down()
-
-
-def _retract_all(world: World, *words: str) -> str:
-    program = "import sys; from tocsin.deploy.cli import main; main()"
-    bundle = str(world.home / "members" / "secretariat-eu")
-    done = subprocess.run(
-        [sys.executable, "-c", program, "retract-all", "--as", bundle, "--home", str(world.home), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from tocsin.consumers.entry import ERASED, Entry
-from tocsin.consumers.ledger import Ledger
+from tocsin.consumers.ledger import HELD_PREFIX, Ledger, decode_held
 from tocsin.consumers.lineage import RETRACTED
 from tocsin.consumers.outbox_records import Acknowledged
 from tocsin.schemas.bus import BusRecord
@@ -113,3 +113,24 @@ class Stock:
             head = self._ledger.entries.head(key)
             if head is not None and head.status != RETRACTED and head.offset >= self._since.get(head.topic, 0):
                 yield head
+
+
+class Held:
+    """The revisions that lanes keep because of legal holds, with their bytes. `apply` takes records of ledgers in.
+
+    `revisions` is by `<name of the hold>/<publisher>/<lineage_id>/<revision>`.
+    """
+
+    def __init__(self) -> None:
+        self.revisions: dict[str, Entry] = {}
+
+    def apply(self, record: BusRecord) -> None:
+        """Take one record of a ledger in."""
+        key = (record.key or b"").decode()
+        if not key.startswith(HELD_PREFIX):
+            return
+        name = key.removeprefix(HELD_PREFIX)
+        if record.value is None:
+            self.revisions.pop(name, None)
+        else:
+            self.revisions[name] = decode_held(name, record.value)

@@ -10,8 +10,10 @@ from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.deploy.cluster.commands import cluster_app
 from tocsin.deploy.commands.dispute import dispute
 from tocsin.deploy.commands.fanout import fanout_app
+from tocsin.deploy.commands.holds import holds_app
 from tocsin.deploy.commands.inbox import inbox
 from tocsin.deploy.commands.publish import publish
+from tocsin.deploy.commands.release import release
 from tocsin.deploy.commands.retract import retract
 from tocsin.deploy.commands.retract_all import retract_all
 from tocsin.deploy.commands.subscriptions import subscriptions_app
@@ -35,12 +37,14 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(fanout_app, name="fanout")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(subscriptions_app, name="subscriptions")
+app.add_typer(holds_app, name="holds")
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)
 app.command()(inbox)
 app.command()(dispute)
 app.command()(withdrawals)
+app.command()(release)
 app.command()(demo)
 
 

@@ -10,15 +10,15 @@ import typer
 from tocsin.consumers.entry import Entry
 from tocsin.consumers.withdrawals import Stock
 from tocsin.consumers.withdrawals_reader import read_ledger
+from tocsin.deploy.commands.checks import checked_jurisdiction, checked_member, checked_positions
 from tocsin.deploy.commands.publish import AsOption, deliver, explain, say
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, show
 from tocsin.deploy.policy.compile import FANOUT
 from tocsin.producers.publisher import Publisher
 from tocsin.producers.revisions import clock_revision
 from tocsin.schemas.bundle import Bundle
-from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.header import StatusReason
-from tocsin.schemas.names import AlertTopic, jurisdiction, member_id
+from tocsin.schemas.names import AlertTopic
 
 
 def retract_all(
@@ -41,8 +41,8 @@ def retract_all(
     What was published and not decided yet is not known: run it again until it finds nothing. Exits with 1 while some of
     it waits in the spool.
     """
-    stock = Stock(_name(publisher), _positions(since or []))
-    read_ledger(Bundle.load(home / "services" / FANOUT), _place(lane), stock.apply)
+    stock = Stock(checked_member(publisher, "--publisher"), checked_positions(since))
+    read_ledger(Bundle.load(home / "services" / FANOUT), checked_jurisdiction(lane), stock.apply)
     found = list(stock.lineages())
     show([_row(entry) for entry in found], output, title="would be retracted" if dry_run else "retracted")
     if dry_run or not found:
@@ -73,30 +73,3 @@ def _row(entry: Entry) -> dict[str, Any]:
         "status": entry.status,
         "ever_given_to": len(entry.standing()),
     }
-
-
-def _positions(texts: list[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for text in texts:
-        topic, _, offset = text.rpartition("/")
-        if not (offset.isascii() and offset.isdigit()):
-            raise typer.BadParameter(f"{text!r} is not topic/offset", param_hint="--since")
-        try:
-            found[AlertTopic.parse(topic).name] = int(offset)
-        except NameInvalid as error:
-            raise typer.BadParameter(str(error), param_hint="--since") from error
-    return found
-
-
-def _name(text: str) -> str:
-    try:
-        return member_id(text)
-    except NameInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="--publisher") from error
-
-
-def _place(text: str) -> str:
-    try:
-        return jurisdiction(text)
-    except NameInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="--jurisdiction") from error

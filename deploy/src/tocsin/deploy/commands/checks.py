@@ -1,0 +1,52 @@
+"""Words of commands, checked where they are given: what is wrong is a usage error that names the option."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import typer
+
+from tocsin.schemas.errors import NameInvalid
+from tocsin.schemas.names import AlertTopic, jurisdiction, member_id
+
+
+def checked_positions(texts: Iterable[str] | None) -> dict[str, int]:
+    """`--since topic/offset`, given for each topic -> the first offset of each.
+
+    Raises:
+        typer.BadParameter: one is none.
+    """
+    found: dict[str, int] = {}
+    for text in texts or ():
+        topic, _, offset = text.rpartition("/")
+        if not (offset.isascii() and offset.isdigit()):
+            raise typer.BadParameter(f"{text!r} is not topic/offset", param_hint="--since")
+        try:
+            found[AlertTopic.parse(topic).name] = int(offset)
+        except NameInvalid as error:
+            raise typer.BadParameter(str(error), param_hint="--since") from error
+    return found
+
+
+def checked_member(text: str, option: str) -> str:
+    """`text`, if it can be a member's id.
+
+    Raises:
+        typer.BadParameter: it cannot.
+    """
+    try:
+        return member_id(text)
+    except NameInvalid as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def checked_jurisdiction(text: str) -> str:
+    """`text`, if it can be a jurisdiction.
+
+    Raises:
+        typer.BadParameter: it cannot.
+    """
+    try:
+        return jurisdiction(text)
+    except NameInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="--jurisdiction") from error

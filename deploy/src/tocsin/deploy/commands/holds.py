@@ -1,0 +1,130 @@
+"""`tocsin holds`: what the secretariat puts on hold, and what the exchange keeps because of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tocsin.consumers.holds import HOLD_KINDS, LEGAL, Hold
+from tocsin.consumers.outbox import Outbox
+from tocsin.consumers.withdrawals import Held
+from tocsin.consumers.withdrawals_reader import lanes, read_ledger
+from tocsin.deploy.commands.checks import checked_member, checked_positions
+from tocsin.deploy.commands.publish import AsOption
+from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
+from tocsin.deploy.policy.compile import FANOUT
+from tocsin.schemas.bundle import Bundle
+
+KINDS = ", ".join(HOLD_KINDS)
+
+holds_app = typer.Typer(
+    help="For the secretariat: legal holds (the exchange keeps what it would erase) and quarantine (nobody is newly "
+    "given it). They count within seconds.",
+    no_args_is_help=True,
+)
+
+holds_app.callback()(log_beside_output)
+
+
+@holds_app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A name for it; replaces your hold of this name.")],
+    bundle: AsOption,
+    publisher: Annotated[str, typer.Option(help="The member whose alerts it is on.")],
+    reference: Annotated[str, typer.Option(help="The order or case that asks for it; no personal data.")],
+    *,
+    kind: Annotated[str, typer.Option(help=f"{KINDS}: keep what is erased, or give it to nobody new.")] = LEGAL,
+    lineage: Annotated[str | None, typer.Option(help="Only this lineage_id; everything if not given.")] = None,
+    since: Annotated[
+        list[str] | None,
+        typer.Option(help="topic/offset: it is not on what that topic holds before. May be given for each topic."),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Put alerts of one publisher on hold. What has been erased before is not brought back."""
+    opened = Bundle.load(bundle)
+    hold = Hold(
+        member=opened.member,
+        hold_id=name,
+        kind=kind.upper(),
+        publisher=checked_member(publisher, "--publisher"),
+        lineage_id=lineage,
+        since=checked_positions(since),
+        reference=reference,
+    )
+    with Outbox(opened) as outbox:
+        outbox.hold(hold)
+    show([_row(hold)], output, title="on hold")
+
+
+@holds_app.command("list")
+def list_(bundle: AsOption, output: OutputOption = Output.TABLE) -> None:
+    """Show your holds, lifted ones too."""
+    with Outbox(Bundle.load(bundle)) as outbox:
+        show([_row(hold) for hold in outbox.holds()], output, title="holds")
+
+
+@holds_app.command()
+def lift(
+    bundle: AsOption,
+    names: Annotated[list[str], typer.Argument(metavar="ID...", help="As `list` shows them.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Lift holds: what was kept under a legal one is erased, what was in quarantine is given to who may have it."""
+    with Outbox(Bundle.load(bundle)) as outbox:
+        known = {hold.hold_id: hold for hold in outbox.holds()}
+        unknown = sorted({*names} - {*known})
+        if unknown:
+            raise typer.BadParameter(f"no hold {', '.join(unknown)}; `tocsin holds list` shows yours", param_hint="ID")
+        for name in names:
+            outbox.hold(replace(known[name], lifted=True))
+    show([_row(replace(known[name], lifted=True)) for name in names], output, title="lifted")
+
+
+@holds_app.command()
+def kept(
+    to: Annotated[
+        Path | None, typer.Option(help="Write the published bytes of each into this new folder.", file_okay=False)
+    ] = None,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """For the operator: show what the exchange keeps because of legal holds."""
+    bundle = Bundle.load(home / "services" / FANOUT)
+    held = Held()
+    for lane in lanes(bundle):
+        read_ledger(bundle, lane, held.apply)
+    rows = [
+        {
+            "hold": "/".join(name.split("/")[:2]),
+            "lineage": entry.key,
+            "revision": entry.revision,
+            "source": f"{entry.topic}/{entry.offset}",
+            "signed with": entry.signer,
+            "sha256": entry.sha256.hex(),
+        }
+        for name, entry in sorted(held.revisions.items())
+    ]
+    show(rows, output, title="kept")
+    if to is not None:
+        to.mkdir(mode=0o700, parents=True)
+        for name, entry in held.revisions.items():
+            (to / f"{name.replace('/', '_')}.avro").write_bytes(entry.value)
+        if output is Output.TABLE:
+            console.print(f"{len(rows)} files in {to}; each has the sha256 that the decisions name")
+
+
+def _row(hold: Hold) -> dict[str, Any]:
+    since = ", ".join(f"{topic}/{offset}" for topic, offset in sorted(hold.since.items()))
+    return {
+        "id": hold.hold_id,
+        "kind": hold.kind,
+        "publisher": hold.publisher,
+        "lineage": hold.lineage_id or "all",
+        "since": since or "the beginning",
+        "reference": hold.reference,
+        "lifted": hold.lifted,
+    }
