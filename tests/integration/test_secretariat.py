@@ -6,12 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.load import TOPIC
 from tests.world import World, small_policy, takedown, wait_until
@@ -19,8 +17,6 @@ from tocsin.producers.publisher import Publisher
 from tocsin.schemas.models import Alert, SiteTakenDown
 
 SECRETARIAT, PUBLISHER = "secretariat-eu", "hotline-se"
-LATE = "reader-03"
-"""Has no sight until a test gives it some."""
 GAINS_MAX = 2
 
 
@@ -75,22 +71,6 @@ def _tocsin(*words: str, code: int = 0) -> list[dict[str, Any]]:
 
 def _as_secretariat(world: World, *words: str, code: int = 0) -> list[dict[str, Any]]:
     return _tocsin(*words, "--as", str(world.home / "members" / SECRETARIAT), code=code)
-
-
-@contextmanager
-def _sight(world: World, member: str) -> Iterator[None]:
-    """The policy gives `member` sight of Sweden's, for a time."""
-    before = world.policy_file.read_text()
-    policy = yaml.safe_load(before)
-    [sweden] = [one for one in policy["agreements"] if one["id"] == "sweden"]
-    sweden["to"]["members"].append(member)
-    world.policy_file.write_text(yaml.safe_dump(policy))
-    try:
-        world.apply()
-        yield
-    finally:
-        world.policy_file.write_text(before)
-        world.apply()
 
 
 def test_everything_of_a_compromised_publisher_since_a_position_is_withdrawn(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def test_what_is_no_word_of_the_secretariat(
     assert _refused(stage, secretariat, subject, key, content) is reason
 
 
-def _refused(stage: Stage, bundle: Bundle, subject: str, key: str, content: dict[str, object]) -> Reason:
+def _refused(stage: Stage, bundle: Bundle, subject: str, key: str, content: Mapping[str, object]) -> Reason:
     form = schema(subject)
     value = encode(form, content)
     headers = tuple(sign_headers(bundle.signing_key(), "test", form, value))
