@@ -253,6 +253,7 @@ class LaneWorld:
         assert not (tx.empty and tx.copies)
         decisions = [decode(decision)[1] for decision in tx.decisions]
         self._check_held(tx)
+        assert not tx.due.keys() & (self.lane.due.keys() - set(tx.settled)), "a debt would take another's place"
         for copy in tx.copies:
             self._check_copy(copy)
             self.inboxes[copy.member].append(copy)

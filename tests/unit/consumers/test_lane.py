@@ -499,6 +499,27 @@ def test_an_inbox_that_is_made_again_while_it_refuses_is_given_each_alert_once()
     world.check_rest()
 
 
+def test_who_is_behind_and_loses_sight_takes_no_place_of_what_is_due_to_another() -> None:
+    """The erasure that a second member is owed of the same lineage comes, too."""
+    world = LaneWorld(ALL_GREEN)
+    world.publish(GREEN, alert("one"))
+    world.rest()
+    world.publish(GREEN, alert("one", 2, status="CORRECTED"))
+    world.read()
+    world.step()
+    world.denied = {BANK}
+    world.step()
+    assert BANK in world.lane.behind
+    world.grants -= {(BANK, GREEN), (OTHER, GREEN)}
+    world.settle()
+    world.denied.clear()
+    world.step()
+    world.pay_refusing()
+    world.rest()
+    assert {member for member in READERS if _withdrawn(world, member)} == {BANK, OTHER}
+    world.check_rest()
+
+
 def test_a_dispute_is_passed_on_once_without_saying_whose_it_is() -> None:
     """To the publisher, across a take-over; another one of the same member is another word."""
     world = LaneWorld(ALL_GREEN)

@@ -498,6 +498,9 @@ class Lane:
         self._note_inboxes(tx, context)
         behind = dict(tx.mark.behind)
         for key, seq in islice(self.behind[member].items(), self.copies_max):
+            if key in self.due:
+                # one debt of a lineage at a time: what is withheld here could be a second one
+                break
             entry = self._entry(tx, key)
             if entry is not None:
                 given = _given_by(entry, seq)
