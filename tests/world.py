@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -196,6 +197,16 @@ class World:
             lambda: len(self.inbox(member)) >= count, timeout_s, f"{count} in inbox.{member}\n{self.log()[-2000:]}"
         )
         return self.inbox(member)
+
+
+def tocsin(*words: str, code: int = 0) -> list[dict[str, Any]]:
+    """What the command `tocsin` says with these words, which ends with `code`."""
+    program = "import sys; from tocsin.deploy.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, "--output", "json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def is_copy(message: Message) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.load import TOPIC
-from tests.world import World, small_policy, takedown, wait_until
+from tests.world import World, small_policy, takedown, tocsin, wait_until
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.models import Alert, SiteTakenDown
 
@@ -60,17 +57,8 @@ def _wait(world: World, member: str, key: str, value: bytes | None) -> None:
     wait_until(there, 30, f"{key} in inbox.{member}\n{world.log()[-2000:]}")
 
 
-def _tocsin(*words: str, code: int = 0) -> list[dict[str, Any]]:
-    program = "import sys; from tocsin.deploy.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words, "--output", "json"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 def _as_secretariat(world: World, *words: str, code: int = 0) -> list[dict[str, Any]]:
-    return _tocsin(*words, "--as", str(world.home / "members" / SECRETARIAT), code=code)
+    return tocsin(*words, "--as", str(world.home / "members" / SECRETARIAT), code=code)
 
 
 def test_everything_of_a_compromised_publisher_since_a_position_is_withdrawn(world: World) -> None:
@@ -108,14 +96,14 @@ def test_what_is_retracted_under_a_legal_hold_is_kept_until_the_hold_is_lifted(w
     for key in keys:
         _wait(world, "reader-00", key, None)
     home = ["--home", str(world.home)]
-    [kept] = _tocsin("holds", "kept", *home, "--to", str(tmp_path / "kept"))
+    [kept] = tocsin("holds", "kept", *home, "--to", str(tmp_path / "kept"))
     assert (kept["hold"], kept["lineage"]) == (f"{SECRETARIAT}/case", keys[0])
     [file] = (tmp_path / "kept").iterdir()
     assert file.read_bytes() == alerts[0].to_avro()
     [listed] = _as_secretariat(world, "holds", "list")
     assert (listed["id"], listed["lifted"]) == ("case", False)
     _as_secretariat(world, "holds", "lift", "case")
-    wait_until(lambda: _tocsin("holds", "kept", *home) == [], 20, "nothing is kept any more")
+    wait_until(lambda: tocsin("holds", "kept", *home) == [], 20, "nothing is kept any more")
     kinds = [one["kind"] for one in world.decisions() if one["lineage_id"] == alerts[0].header.lineage_id]
     assert kinds == ["ALERT", "HELD", "ALERT", "LIFTED"]
 
@@ -146,5 +134,5 @@ def test_in_quarantine_nobody_new_is_given_it_and_a_gain_above_the_bound_waits_f
 def test_who_is_no_secretariat_holds_and_releases_nothing(world: World) -> None:
     """Said before anything is written."""
     bundle = ["--as", str(world.home / "members" / PUBLISHER)]
-    _tocsin("holds", "add", "x", "--publisher", PUBLISHER, "--reference", "r", *bundle, code=1)
-    _tocsin("release", "reader-00", "--jurisdiction", "se", "--up-to", "9", *bundle, code=1)
+    tocsin("holds", "add", "x", "--publisher", PUBLISHER, "--reference", "r", *bundle, code=1)
+    tocsin("release", "reader-00", "--jurisdiction", "se", "--up-to", "9", *bundle, code=1)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.world import World, revised, takedown, wait_until
+from tests.world import World, revised, takedown, tocsin, wait_until
 from tocsin.consumers.copies import Received
 from tocsin.consumers.inbox import Inbox
 from tocsin.producers.publisher import Publisher
@@ -80,3 +87,54 @@ def test_what_expires_is_erased(world: World) -> None:
     kinds = [one["kind"] for one in world.decisions() if one["lineage_id"] == alert.header.lineage_id]
     assert kinds == ["ALERT", "EXPIRED"]
     assert not [m for m in world.inbox("reader-00") if m.key() == f"withdrawn/{key}".encode()]
+
+
+def test_the_operator_sees_who_has_not_acknowledged(world: World) -> None:
+    """Exit code 3 while somebody is overdue, and 0 once all have acknowledged; the service says the same."""
+    bundle = world.member("hotline-se")
+    alert = takedown(bundle, 40)
+    _publish(bundle, alert)
+    key = f"hotline-se/{alert.header.lineage_id}"
+    _wait(world, "reader-02", key, alert.to_avro())
+    with Publisher(bundle) as publisher:
+        publisher.retract(alert.header.lineage_id, "ERROR", topic=alert.topic)
+        assert publisher.flush(30) == 0
+    _wait(world, "reader-02", key, None)
+    words = ["withdrawals", "--home", str(world.home), "--lane", "se", "--overdue"]
+    assert _states(tocsin(*words, "0", code=3), key)["reader-02"] == ("WAITING", True)
+    with _serving(words) as metrics:
+        wait_until(lambda: 'overdue{lane="se",member="reader-02"}' in metrics(), 20, "the metric")
+        for member in ("reader-00", "reader-01", "reader-02"):
+            with Inbox(world.member(member), follow=False) as inbox:
+                for _ in inbox:
+                    pass
+        assert _states(tocsin(*words, "24"), key)["reader-02"] == ("ACKNOWLEDGED", False)
+        wait_until(lambda: 'overdue{lane="se",member="reader-02"}' not in metrics(), 20, "the metric is gone")
+    assert tocsin("withdrawals", "--home", str(world.home), "--lane", "xx", code=2) == []
+
+
+def _states(rows: list[dict[str, Any]], key: str) -> dict[str, tuple[str, bool]]:
+    return {row["member"]: (row["state"], row["overdue"]) for row in rows if row["lineage"] == key}
+
+
+@contextmanager
+def _serving(words: list[str]) -> Generator[Callable[[], str]]:
+    """The service, whose metrics can be asked for; Ctrl-C ends it cleanly."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    program = "from tocsin.deploy.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words, "0", "--metrics-port", port, "--every", "1"], stdout=subprocess.DEVNULL
+    )
+
+    def metrics() -> str:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+        return ""
+
+    try:
+        yield metrics
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0

@@ -7,6 +7,7 @@ import uuid
 from tests.unit.consumers.test_ledger import entry
 from tocsin.consumers.entry import ERASED, Entry, Given
 from tocsin.consumers.ledger import MARK_KEY, Mark, encode_entry, encode_mark
+from tocsin.consumers.metrics import WithdrawalsMetrics
 from tocsin.consumers.outbox_records import Acknowledged
 from tocsin.consumers.withdrawals import NOTICE_EARLY_MS, Retractions, Stock, Told, Withdrawal
 from tocsin.schemas.bus import BusRecord
@@ -94,3 +95,30 @@ def test_what_still_stands_of_a_publisher_since_a_position() -> None:
     for number, one in enumerate(made):
         stock.apply(BusRecord("ledger.de", number, one.key.encode(), encode_entry(one), (), 0))
     assert [one.key for one in stock.lineages()] == ["p/after", "p/expired", "p/elsewhere"]
+
+
+def test_metrics_say_who_is_overdue_and_how_old_the_oldest_is() -> None:
+    """What was made good is no longer counted."""
+    metrics = WithdrawalsMetrics()
+    found = [
+        Withdrawal("se", f"{LINEAGE}-{number}", member, state, AT + number * 1_000)
+        for number, (member, state) in enumerate([("a", Told.WAITING), ("a", Told.NOT_TOLD), ("b", Told.ACKNOWLEDGED)])
+    ]
+    metrics.read(found, ["se", "de"], AT + 9_000, 7_500)
+    assert _samples(metrics) == {
+        ("tocsin_withdrawals_overdue", "se", "a"): 2,
+        ("tocsin_withdrawals_oldest_seconds", "se", None): 9,
+        ("tocsin_withdrawals_oldest_seconds", "de", None): 0,
+        ("tocsin_withdrawals_read_timestamp_seconds", None, None): (AT + 9_000) / 1_000,
+    }
+    metrics.read([], ["se", "de"], AT + 10_000, 7_500)
+    assert ("tocsin_withdrawals_overdue", "se", "a") not in _samples(metrics)
+    assert _samples(metrics)["tocsin_withdrawals_oldest_seconds", "se", None] == 0
+
+
+def _samples(metrics: WithdrawalsMetrics) -> dict[tuple[str, str | None, str | None], float]:
+    return {
+        (one.name, one.labels.get("lane"), one.labels.get("member")): one.value
+        for family in metrics.registry.collect()
+        for one in family.samples
+    }

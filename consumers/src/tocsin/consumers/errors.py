@@ -5,8 +5,7 @@ TocsinConsumerError
 │   ├── AclsNotUnderstood   a row is of a kind that this release does not know
 │   └── TooManyAcls         more rows than can be read safely
 ├── DirectoryUnreadable  the topic `directory` cannot be read now
-├── OutboxesUnreadable   members' outboxes cannot be read now
-├── LedgerUnreadable     a lane's ledger cannot be read now
+├── TopicsUnreadable     outboxes or ledgers cannot be read now
 ├── LaneFenced           another process has taken the lane over, or the producer cannot go on
 ├── LaneStopped          going on could skip or mix up alerts; somebody must look
 ├── TransactionAborted   nothing of a transaction was written; it will be tried again
@@ -40,12 +39,8 @@ class DirectoryUnreadable(TocsinConsumerError):
     """The topic `directory` cannot be read now."""
 
 
-class OutboxesUnreadable(TocsinConsumerError):
-    """Members' outboxes cannot be read now."""
-
-
-class LedgerUnreadable(TocsinConsumerError):
-    """A lane's ledger cannot be read now."""
+class TopicsUnreadable(TocsinConsumerError):
+    """Outboxes or ledgers cannot be read now."""
 
 
 class LaneFenced(TocsinConsumerError):

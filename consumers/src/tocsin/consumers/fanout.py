@@ -101,7 +101,7 @@ class Fanout:
         )
         floor = VersionFloor(bundle.path / "directory-version")
         topics = TopicWatcher(config)
-        directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor, group=GROUP)
+        directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor)
         outboxes = OutboxWatcher(config, topics, directory, subscriptions, group=GROUP)
         self._watch = Watch(SightWatcher(config), topics, directory, outboxes)
         self._stop_asked = threading.Event()

@@ -1,13 +1,16 @@
-"""What the fan-out counts, for Prometheus. Labels are bounded: lanes, outcomes and reasons, never an alert id."""
+"""What services count, for Prometheus. Labels are bounded: lanes, members, outcomes and reasons, never an alert id."""
 
 from __future__ import annotations
 
+from collections import Counter as Counts
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
 if TYPE_CHECKING:
     from tocsin.consumers.lane_transaction import Transaction
+    from tocsin.consumers.withdrawals import Withdrawal
 
 
 class FanoutMetrics:
@@ -50,3 +53,41 @@ class FanoutMetrics:
         self._owed.labels(lane).set(tx.seq - tx.mark.paid)
         self._behind.labels(lane).set(len(tx.mark.behind))
         self._held.labels(lane).set(held)
+
+
+class WithdrawalsMetrics:
+    """Who is overdue with acknowledging what was withdrawn, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._overdue = Gauge(
+            "tocsin_withdrawals_overdue",
+            "Retracted lineages that a member should have acknowledged by now.",
+            ("lane", "member"),
+            registry=self.registry,
+        )
+        self._oldest = Gauge(
+            "tocsin_withdrawals_oldest_seconds",
+            "Age of the oldest retraction that somebody has not acknowledged.",
+            ("lane",),
+            registry=self.registry,
+        )
+        self._read_at = Gauge(
+            "tocsin_withdrawals_read_timestamp_seconds", "When this was last read.", registry=self.registry
+        )
+
+    def read(self, found: Collection[Withdrawal], lanes: Collection[str], now_ms: int, after_ms: int) -> None:
+        """Take in what was read at `now_ms`: all that there is of `lanes`."""
+        self._overdue.clear()
+        for lane in lanes:
+            self._oldest.labels(lane).set(0)
+        late = Counts((one.lane, one.member) for one in found if one.overdue(now_ms, after_ms))
+        oldest: dict[str, int] = {}
+        for one in found:
+            if one.overdue(now_ms, 0):
+                oldest[one.lane] = min(one.withdrawn_ms, oldest.get(one.lane, now_ms))
+        for (lane, member), count in late.items():
+            self._overdue.labels(lane, member).set(count)
+        for lane, withdrawn_ms in oldest.items():
+            self._oldest.labels(lane).set((now_ms - withdrawn_ms) / 1_000)
+        self._read_at.set(now_ms / 1_000)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.disputes import Disputed
-from tocsin.consumers.errors import OutboxesUnreadable, TocsinConsumerError
+from tocsin.consumers.errors import TopicsUnreadable
 from tocsin.consumers.gains import Releases
 from tocsin.consumers.holds import Holds
 from tocsin.consumers.outbox_records import Acknowledged, Outboxes
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
-from tocsin.consumers.watch import ADMIN, OUTBOX, TopicWatcher, Watcher
+from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.watch import OUTBOX, TopicWatcher, Watcher
 from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.directory import Directory
@@ -26,8 +25,7 @@ from tocsin.schemas.verify import Verifier
 
 POLL_S: Final = 0.5
 AGE_MAX_S: Final = 30.0
-READ_MAX_S: Final = 10.0
-_ASK_S: Final = 5.0
+_STOP_MAX_S: Final = 10.0
 
 log = structlog.get_logger()
 
@@ -60,40 +58,22 @@ class OutboxWatcher(Watcher):
         self._outboxes = Outboxes(acknowledgements=acknowledgements)
         self._made_of: tuple[int, int] | None = None
         self._ids: Mapping[str, str] = {}
-        self._next: dict[str, int] = {}
         self._read_at = float("-inf")
         self._asked_directory = False
-        self._admin = AdminClient({**config, **ADMIN})
-        self._consumer = Consumer(
-            {
-                **config,
-                "group.id": group,  # required by the client; nothing is committed
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "check.crcs": True,
-                "queued.max.messages.kbytes": 16_384,
-            }
-        )
+        self._reader = TopicsReader(config, group=group)
 
     def look(self) -> None:
         """Read every outbox to its end.
 
         Raises:
-            OutboxesUnreadable: one of them cannot be read, or nothing is known yet by which to verify.
+            TopicsUnreadable: one of them cannot be read, or nothing is known yet by which to verify.
         """
         began = time.monotonic()
         if self._directory.directory is None or not self._topics.looked:
-            raise OutboxesUnreadable("topics or directory have not been read yet")
+            raise TopicsUnreadable("topics or directory have not been read yet")
         self._asked_directory = False
         self._follow(self._topics.topics.outboxes)
-        try:
-            self._read_to_end(began)
-        except TocsinConsumerError:
-            # what was fetched and not taken in is fetched again
-            self._assign()
-            raise
+        self._reader.read_to_end(self._consider)
         self._swap()
         self._read_at = began
 
@@ -101,55 +81,20 @@ class OutboxWatcher(Watcher):
         """Begin with outboxes that are new, or were made anew, at their first record; forget those that are gone."""
         if ids == self._ids:
             return
-        for topic in [topic for topic, topic_id in self._ids.items() if ids.get(topic) != topic_id]:
+        anew = [topic for topic, topic_id in self._ids.items() if ids.get(topic) != topic_id]
+        for topic in anew:
             self._outboxes.forget(topic.removeprefix(OUTBOX))
-            self._next.pop(topic, None)
-        for topic in ids:
-            self._next.setdefault(topic, 0)
-        self._assign()
+        self._reader.follow(ids, anew)
         self._ids = ids
 
-    def _assign(self) -> None:
-        self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
-
-    def _read_to_end(self, began: float) -> None:
-        ends = self._ends()
-        while any(self._next[topic] < end for topic, end in ends.items()):
-            for message in self._consumer.consume(500, 0.1):
-                self._take(message)
-            if time.monotonic() - began > READ_MAX_S:
-                raise OutboxesUnreadable(f"the outboxes were not read to their ends in {READ_MAX_S:.0f} s")
-
-    def _ends(self) -> dict[str, int]:
-        """Asked of all at once: a question for each would take a second for a thousand."""
-        if not self._next:
-            return {}
-        asked: dict[TopicPartition, Any] = {TopicPartition(topic, 0): OffsetSpec.latest() for topic in self._next}
+    def _consider(self, record: BusRecord) -> None:
         try:
-            answers: dict[Any, Any] = self._admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_ASK_S
-            )
-            return {place.topic: int(future.result().offset) for place, future in answers.items()}
-        except KafkaException as failure:
-            raise OutboxesUnreadable(f"the ends of the outboxes: {failure.args[0]}") from failure
-
-    def _take(self, message: Message) -> None:
-        topic, offset, error = cast("str", message.topic()), cast("int", message.offset()), message.error()
-        if error is None:
-            self._consider(topic, offset, message)
-            self._next[topic] = offset + 1
-        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
-            self._next[topic] = max(self._next.get(topic, 0), offset)
-        else:
-            raise OutboxesUnreadable(f"{topic}: {error.str()}")
-
-    def _consider(self, topic: str, offset: int, message: Message) -> None:
-        try:
-            self._apply(_record(topic, offset, message))
+            self._apply(record)
         except Rejection as refusal:
-            log.warning("outbox_record_refused", topic=topic, offset=offset, reason=str(refusal))
+            log.warning("outbox_record_refused", topic=record.topic, offset=record.offset, reason=str(refusal))
         except ValueError:  # its text would show the bytes
-            log.warning("outbox_record_refused", topic=topic, offset=offset, reason="not UTF-8, or not a record")
+            reason = "not UTF-8, or not a record"
+            log.warning("outbox_record_refused", topic=record.topic, offset=record.offset, reason=reason)
 
     def _apply(self, record: BusRecord) -> None:
         """Take a record in; an unknown key means: read the directory to its end, once a look, then reject."""
@@ -166,7 +111,7 @@ class OutboxWatcher(Watcher):
     def _verifier(self) -> Verifier:
         verifier = self._directory.verifier()
         if verifier is None:
-            raise OutboxesUnreadable("no directory has been read yet")
+            raise TopicsUnreadable("no directory has been read yet")
         return verifier
 
     def _swap(self) -> None:
@@ -200,10 +145,5 @@ class OutboxWatcher(Watcher):
         """Stop following."""
         self.stop()
         if self.is_alive():
-            self.join(READ_MAX_S)
-        self._consumer.close()
-
-
-def _record(topic: str, offset: int, message: Message) -> BusRecord:
-    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-    return BusRecord(topic, offset, message.key(), message.value(), tuple(headers), message.timestamp()[1])
+            self.join(_STOP_MAX_S)
+        self._reader.close()

@@ -1,95 +1,121 @@
-"""Reads ledgers, directory and outboxes once, with the fan-out's login: what a report of withdrawals is made of."""
+"""Reads ledgers, directory and outboxes, with the fan-out's login: what a report of withdrawals is made of."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import DirectoryUnreadable, LedgerUnreadable
+from tocsin.consumers.errors import DirectoryUnreadable, TopicsUnreadable
 from tocsin.consumers.fanout import GROUP
-from tocsin.consumers.kafka import KafkaReader
 from tocsin.consumers.outbox_watch import OutboxWatcher
+from tocsin.consumers.topics_reader import TopicsReader
 from tocsin.consumers.watch import TopicWatcher
 from tocsin.consumers.withdrawals import Retractions, Withdrawal
 from tocsin.schemas.bundle import Bundle
-from tocsin.schemas.bus import BusRecord, ReadFailed
+from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.directory import VersionFloor
 from tocsin.schemas.names import ledger_topic
 
 ASK_S: Final = 10.0
-STILL_MAX_S: Final = 20.0
-"""How long a ledger may bring nothing before it is given up."""
+
+Apply = Callable[[BusRecord], None]
 
 
 def lanes(bundle: Bundle) -> list[str]:
     """The lanes whose ledgers there are.
 
     Raises:
-        LedgerUnreadable: no broker answers.
+        TopicsUnreadable: no broker answers.
     """
     prefix = ledger_topic("")
     try:
         topics = AdminClient(dict(bundle.kafka_config())).list_topics(timeout=ASK_S).topics
     except KafkaException as failure:
-        raise LedgerUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
+        raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
     return sorted(name.removeprefix(prefix) for name in topics if name.startswith(prefix))
 
 
-def read_withdrawals(bundle: Bundle, of_lanes: Iterable[str]) -> list[Withdrawal]:
-    """What the exchange knows now of every retracted lineage of `of_lanes`; `bundle` is the fan-out's.
+class LedgersReader:
+    """Gives each lane's function the records of its ledger; `bundle` is the fan-out's."""
+
+    def __init__(self, bundle: Bundle, apply: Mapping[str, Apply]) -> None:
+        self._apply = {ledger_topic(lane): take for lane, take in apply.items()}
+        self._reader = TopicsReader(bundle.kafka_config(), group=GROUP)
+        self._reader.follow(self._apply)
+
+    def read_to_end(self) -> None:
+        """All that the ledgers hold now, or have got since.
+
+        Raises:
+            TopicsUnreadable: they cannot be read now.
+        """
+        self._reader.read_to_end(lambda record: self._apply[record.topic](record))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._reader.close()
+
+
+def read_ledgers(bundle: Bundle, apply: Mapping[str, Apply]) -> None:
+    """Give the function of each lane every record that its ledger holds now; `bundle` is the fan-out's.
 
     Raises:
-        LedgerUnreadable, DirectoryUnreadable, OutboxesUnreadable: it cannot be told now.
+        TopicsUnreadable: they cannot be read now.
     """
-    config = bundle.kafka_config()
-    retractions = [Retractions(lane) for lane in of_lanes]
-    for one in retractions:
-        read_ledger(bundle, one.lane, one.apply)
-    topics = TopicWatcher(config)
-    floor = VersionFloor(bundle.path / "directory-version")
-    directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor, group=GROUP)
-    outboxes = OutboxWatcher(config, topics, directory, {}, group=GROUP, acknowledgements=True)
+    reader = LedgersReader(bundle, apply)
     try:
-        topics.look()
-        directory.look()
-        outboxes.look()
-        found = directory.directory
-        if found is None:
-            raise DirectoryUnreadable("directory: no document that verifies")
-        return [row for one in retractions for row in one.report(found.members, partial(outboxes.acknowledged, found))]
-    except KafkaException as failure:
-        raise LedgerUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
-    finally:
-        outboxes.close()
-        directory.close()
-
-
-def read_ledger(bundle: Bundle, lane: str, apply: Callable[[BusRecord], None]) -> None:
-    """Give `apply` every record that the ledger of `lane` holds now, in order; `bundle` is the fan-out's.
-
-    Raises:
-        LedgerUnreadable: it cannot be read to its end.
-    """
-    topic = ledger_topic(lane)
-    reader = KafkaReader(bundle.kafka_config(), topic, None)
-    try:
-        end = reader.end(ASK_S)
-        moved_at, position = time.monotonic(), reader.position
-        while (reader.position or 0) < end:
-            record = reader.poll(0.2)
-            if record is not None:
-                apply(record)
-            if reader.position != position:
-                moved_at, position = time.monotonic(), reader.position
-            elif time.monotonic() - moved_at > STILL_MAX_S:
-                raise LedgerUnreadable(f"{topic}: brought nothing for {STILL_MAX_S:.0f} s")
-    except ReadFailed as failure:
-        raise LedgerUnreadable(f"{topic}: {failure.detail}") from failure
+        reader.read_to_end()
     finally:
         reader.close()
+
+
+class WithdrawalsReader:
+    """What the exchange knows of the retracted lineages of some lanes; `bundle` is the fan-out's. A context manager.
+
+    To `read` again costs what has come since.
+    """
+
+    def __init__(self, bundle: Bundle, of_lanes: Iterable[str]) -> None:
+        config = bundle.kafka_config()
+        self._retractions = [Retractions(lane) for lane in of_lanes]
+        self._ledgers = LedgersReader(bundle, {one.lane: one.apply for one in self._retractions})
+        self._topics = TopicWatcher(config)
+        floor = VersionFloor(bundle.path / "directory-version")
+        self._directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor)
+        self._outboxes = OutboxWatcher(config, self._topics, self._directory, {}, group=GROUP, acknowledgements=True)
+
+    def read(self) -> list[Withdrawal]:
+        """Every retracted lineage and each member that is to know of it, as of now.
+
+        Raises:
+            TopicsUnreadable, DirectoryUnreadable: it cannot be told now.
+        """
+        try:
+            self._topics.look()
+        except KafkaException as failure:
+            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
+        self._directory.look()
+        self._outboxes.look()
+        self._ledgers.read_to_end()
+        found = self._directory.directory
+        if found is None:
+            raise DirectoryUnreadable("directory: no document that verifies")
+        acknowledged = partial(self._outboxes.acknowledged, found)
+        return [row for one in self._retractions for row in one.report(found.members, acknowledged)]
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._ledgers.close()
+        self._outboxes.close()
+        self._directory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -24,7 +24,7 @@ from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.outbox import Outbox
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.consumers.withdrawals import Told
-from tocsin.consumers.withdrawals_reader import lanes, read_withdrawals
+from tocsin.consumers.withdrawals_reader import WithdrawalsReader, lanes
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.output import HOME, HomeOption, console, log_beside_output
@@ -328,7 +328,8 @@ class _Demo:
                 for _ in inbox:
                     pass
         bundle = Bundle.load(self.home / "services" / FANOUT)
-        rows = [one for one in read_withdrawals(bundle, lanes(bundle)) if one.lineage == f"acquirer-de/{lineage}"]
+        with WithdrawalsReader(bundle, lanes(bundle)) as reader:
+            rows = [one for one in reader.read() if one.lineage == f"acquirer-de/{lineage}"]
         now_ms = time.time_ns() // 1_000_000
         table = Table("member", "state", "overdue")
         for one in rows:

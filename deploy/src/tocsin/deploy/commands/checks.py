@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import typer
 
@@ -50,3 +50,15 @@ def checked_jurisdiction(text: str) -> str:
         return jurisdiction(text)
     except NameInvalid as error:
         raise typer.BadParameter(str(error), param_hint="--jurisdiction") from error
+
+
+def checked_lanes(asked: Iterable[str] | None, known: Collection[str], option: str) -> list[str]:
+    """The lanes `asked` for, each once, or all that there are.
+
+    Raises:
+        typer.BadParameter: one of them has no ledger.
+    """
+    unknown = sorted({*(asked or ())} - {*known})
+    if unknown:
+        raise typer.BadParameter(f"no ledger of {', '.join(unknown)}; there are {', '.join(known)}", param_hint=option)
+    return sorted({*(asked or known)})

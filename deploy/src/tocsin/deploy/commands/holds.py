@@ -11,7 +11,7 @@ import typer
 from tocsin.consumers.holds import HOLD_KINDS, LEGAL, Hold
 from tocsin.consumers.outbox import Outbox
 from tocsin.consumers.withdrawals import Held
-from tocsin.consumers.withdrawals_reader import lanes, read_ledger
+from tocsin.consumers.withdrawals_reader import lanes, read_ledgers
 from tocsin.deploy.commands.checks import checked_member, checked_positions
 from tocsin.deploy.commands.publish import AsOption
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
@@ -95,8 +95,7 @@ def kept(
     """For the operator: show what the exchange keeps because of legal holds."""
     bundle = Bundle.load(home / "services" / FANOUT)
     held = Held()
-    for lane in lanes(bundle):
-        read_ledger(bundle, lane, held.apply)
+    read_ledgers(bundle, dict.fromkeys(lanes(bundle), held.apply))
     rows = [
         {
             "hold": "/".join(name.split("/")[:2]),

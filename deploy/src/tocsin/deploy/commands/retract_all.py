@@ -9,8 +9,8 @@ import typer
 
 from tocsin.consumers.entry import Entry
 from tocsin.consumers.withdrawals import Stock
-from tocsin.consumers.withdrawals_reader import read_ledger
-from tocsin.deploy.commands.checks import checked_jurisdiction, checked_member, checked_positions
+from tocsin.consumers.withdrawals_reader import lanes, read_ledgers
+from tocsin.deploy.commands.checks import checked_lanes, checked_member, checked_positions
 from tocsin.deploy.commands.publish import AsOption, deliver, explain, say
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, show
 from tocsin.deploy.policy.compile import FANOUT
@@ -42,7 +42,8 @@ def retract_all(
     it waits in the spool.
     """
     stock = Stock(checked_member(publisher, "--publisher"), checked_positions(since))
-    read_ledger(Bundle.load(home / "services" / FANOUT), checked_jurisdiction(lane), stock.apply)
+    fanout = Bundle.load(home / "services" / FANOUT)
+    read_ledgers(fanout, dict.fromkeys(checked_lanes([lane], lanes(fanout), "--jurisdiction"), stock.apply))
     found = list(stock.lineages())
     show([_row(entry) for entry in found], output, title="would be retracted" if dry_run else "retracted")
     if dry_run or not found:

@@ -1,0 +1,103 @@
+"""Reads many topics of one partition each, to the end of what is committed: outboxes, ledgers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, cast
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from tocsin.consumers.errors import TocsinConsumerError, TopicsUnreadable
+from tocsin.consumers.watch import ADMIN
+from tocsin.schemas.bundle import KafkaConfig
+from tocsin.schemas.bus import BusRecord
+
+STILL_MAX_S: Final = 10.0
+"""How long nothing may come while something is there."""
+_ASK_S: Final = 5.0
+
+
+class TopicsReader:
+    """What it has read it does not read again. `group` is a name that the client library asks for; it is not used."""
+
+    def __init__(self, config: KafkaConfig, *, group: str) -> None:
+        self._next: dict[str, int] = {}
+        self._admin = AdminClient({**config, **ADMIN})
+        self._consumer = Consumer(
+            {
+                **config,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "check.crcs": True,
+                "queued.max.messages.kbytes": 16_384,
+                "fetch.queue.backoff.ms": 5,  # by default, fetching rests for a second whenever that much waits
+            }
+        )
+
+    def follow(self, topics: Iterable[str], anew: Iterable[str] = ()) -> None:
+        """From now on read `topics` and no others; new ones, and those that are `anew`, from their first record."""
+        before = {topic: offset for topic, offset in self._next.items() if topic not in set(anew)}
+        self._next = {topic: before.get(topic, 0) for topic in topics}
+        self._assign()
+
+    def _assign(self) -> None:
+        self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
+
+    def read_to_end(self, take: Callable[[BusRecord], None]) -> None:
+        """Give `take` every record that has come since; of one topic in order.
+
+        Raises:
+            TopicsUnreadable: they cannot be read now. What was not taken is read the next time.
+        """
+        try:
+            self._read_to_end(take)
+        except TocsinConsumerError:
+            # what was fetched and not taken is fetched again
+            self._assign()
+            raise
+
+    def _read_to_end(self, take: Callable[[BusRecord], None]) -> None:
+        behind = {topic: end for topic, end in self._ends().items() if self._next[topic] < end}
+        moved_at = time.monotonic()
+        while behind:
+            messages = self._consumer.consume(500, 0.1)
+            for message in messages:
+                self._take(message, take)
+            if messages:
+                moved_at = time.monotonic()
+                behind = {topic: end for topic, end in behind.items() if self._next[topic] < end}
+            elif time.monotonic() - moved_at > STILL_MAX_S:
+                raise TopicsUnreadable(f"{', '.join(sorted(behind)[:5])}: nothing came for {STILL_MAX_S:.0f} s")
+
+    def _ends(self) -> dict[str, int]:
+        """Asked of all at once: a question for each would take a second for a thousand."""
+        if not self._next:
+            return {}
+        asked: dict[TopicPartition, Any] = {TopicPartition(topic, 0): OffsetSpec.latest() for topic in self._next}
+        try:
+            answers: dict[Any, Any] = self._admin.list_offsets(
+                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_ASK_S
+            )
+            return {place.topic: int(future.result().offset) for place, future in answers.items()}
+        except KafkaException as failure:
+            raise TopicsUnreadable(f"the ends of the topics: {failure.args[0]}") from failure
+
+    def _take(self, message: Message, take: Callable[[BusRecord], None]) -> None:
+        topic, offset, error = cast("str", message.topic()), cast("int", message.offset()), message.error()
+        if error is None:
+            headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+            take(BusRecord(topic, offset, message.key(), message.value(), tuple(headers), message.timestamp()[1]))
+            self._next[topic] = offset + 1
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
+            self._next[topic] = max(self._next.get(topic, 0), offset)
+        else:
+            raise TopicsUnreadable(f"{topic}: {error.str()}")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()
