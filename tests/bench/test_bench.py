@@ -7,6 +7,7 @@ import pytest
 from tests.bench.__main__ import run_way
 from tests.bench.backlog import AUDIENCE
 from tests.bench.stock import run
+from tests.bench.subscriptions import FEW, MANY, cost_us
 
 
 @pytest.mark.timeout(180)
@@ -25,3 +26,10 @@ def test_a_stock_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     stock = run(500)
     assert stock.others > 0
     assert stock.memory_mib > 0
+
+
+def test_a_decision_costs_the_same_among_ten_and_ten_thousand_subscriptions() -> None:
+    """When the same ones match; the two measured in turns, the best of each."""
+    costs = [(cost_us(FEW), cost_us(MANY)) for _ in range(2)]
+    few, many = (min(of) for of in zip(*costs, strict=True))
+    assert many <= 1.5 * few, f"{few:.1f} us among {FEW}, {many:.1f} us among {MANY}"
