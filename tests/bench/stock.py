@@ -101,7 +101,7 @@ def _ledger(world: World, lineages: int) -> Iterator[tuple[bytes, bytes]]:
         value = model.value[:-64] + secrets.token_bytes(64)
         one = replace(model, key=key, inbox_key=key, value=value, sha256=secrets.token_bytes(32), given=(given,))
         yield key.encode(), encode_entry(one)
-    yield MARK_KEY, encode_mark(Mark(paid=lineages))
+    yield MARK_KEY, encode_mark(Mark(paid=lineages, seq=lineages))
 
 
 def _entry(world: World, topic: AlertTopic) -> Entry:

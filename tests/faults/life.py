@@ -289,6 +289,12 @@ class Life:
         decisions = self.world.decisions()
         decided = Counter((one["topic"], one["offset"]) for one in decisions if one["kind"] == "ALERT")
         yield from (f"{place}: decided {times} times" for place, times in decided.items() if times != 1)
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for one in decisions:
+            numbers[one["topic"].split(".")[1]].append(one["seq"])
+        for lane, seqs in numbers.items():
+            if seqs != [*range(1, len(seqs) + 1)]:
+                yield f"{lane}: decisions are not numbered one by one"
         for one in decisions:
             for given in one["given"]:
                 # two snapshots, read every half a second, each at most 1.5 s old

@@ -253,6 +253,8 @@ class LaneWorld:
         assert not (tx.empty and tx.copies)
         decisions = [decode(decision)[1] for decision in tx.decisions]
         self._check_held(tx)
+        first = self.audit[-1]["seq"] + 1 if self.audit else 1
+        assert [one["seq"] for one in decisions] == [*range(first, first + len(decisions))]
         assert not tx.due.keys() & (self.lane.due.keys() - set(tx.settled)), "a debt would take another's place"
         for copy in tx.copies:
             self._check_copy(copy)

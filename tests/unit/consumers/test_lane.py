@@ -57,6 +57,7 @@ def test_the_copies_of_a_decision_wait_for_the_next_transaction() -> None:
     assert [key for key, _ in tx.ledger_records() if not key.startswith(b"inbox/")] == [
         f"{PUBLISHER}/one".encode(),
         f"position/id-of-{GREEN}/{GREEN}".encode(),
+        b"mark",
     ]
     world.lane.commit(tx)
     _, tx = world.make()

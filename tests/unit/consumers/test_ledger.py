@@ -148,17 +148,6 @@ def test_debts_follow_from_the_mark() -> None:
     assert not [*ledger.unpaid()]
 
 
-def test_the_sequence_goes_on_behind_everything_that_is_known() -> None:
-    """Behind the mark and every decision that is still in an entry."""
-    ledger = Ledger()
-    ledger.apply(b"p/1", encode_entry(entry("p/1", Given(9, 1, ("a",), ("",)), Given(3, 1, ("b",), ("",)))))
-    assert ledger.seq == 9
-    ledger.apply(MARK_KEY, encode_mark(Mark(12)))
-    assert ledger.seq == 12
-    ledger.apply(MARK_KEY, encode_mark(Mark(11)))
-    assert ledger.seq == 12
-
-
 def test_an_entry_that_is_erased_is_gone_and_an_erased_position_stays() -> None:
     """A tombstone ends an entry; a position can only go on."""
     ledger = Ledger()

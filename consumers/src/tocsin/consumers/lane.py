@@ -141,7 +141,7 @@ class Lane:
     def begin(self, context: Context) -> Transaction:
         """A transaction that pays what is due, as far as the bound on its size allows."""
         self.observe(context)
-        tx = Transaction(mark=self.ledger.mark, mark_before=self.ledger.mark, seq=self.ledger.seq)
+        tx = Transaction(mark=self.ledger.mark, mark_before=self.ledger.mark, seq=self.ledger.mark.seq)
         self._note_inboxes(tx, context)
         behind = dict(tx.mark.behind)
         for key, seq in self.due.items():
@@ -494,7 +494,7 @@ class Lane:
 
     def begin_behind(self, context: Context, member: str) -> Transaction:
         """A transaction of its own for the debts to `member`, so that they never abort the others' batch."""
-        tx = Transaction(mark=self.ledger.mark, mark_before=self.ledger.mark, seq=self.ledger.seq)
+        tx = Transaction(mark=self.ledger.mark, mark_before=self.ledger.mark, seq=self.ledger.mark.seq)
         self._note_inboxes(tx, context)
         behind = dict(tx.mark.behind)
         for key, seq in islice(self.behind[member].items(), self.copies_max):
@@ -539,8 +539,7 @@ class Lane:
         self.ledger.inboxes.update(tx.inboxes)
         self.ledger.disputes.update(tx.disputes)
         self._commit_held(tx)
-        self.ledger.mark = tx.mark
-        self.ledger.seq = tx.seq
+        self.ledger.mark = tx.mark_after
         for member in [member for member in self.behind if member not in tx.mark.behind]:
             del self.behind[member]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tocsin.consumers.disputes import Disputed
@@ -110,10 +110,16 @@ class Transaction:
             yield dispute_key(name), dispute_id.encode()
         for name, entry in self.held.items():
             yield held_key(name), None if entry is None else encode_entry(entry)
-        if self.mark != self.mark_before:
-            yield MARK_KEY, encode_mark(self.mark)
+        if self.mark_after != self.mark_before:
+            yield MARK_KEY, encode_mark(self.mark_after)
+
+    @property
+    def mark_after(self) -> Mark:
+        """The mark once this is committed."""
+        return replace(self.mark, seq=self.seq)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to commit."""
-        return not (self.decisions or self.entries or self.positions or self.inboxes or self.mark != self.mark_before)
+        changed = self.mark_after != self.mark_before
+        return not (changed or self.decisions or self.entries or self.positions or self.inboxes)

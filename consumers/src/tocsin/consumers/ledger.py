@@ -44,12 +44,13 @@ class Position:
 class Mark:
     """How far debts are paid: up to decision `paid` for all, up to `behind[member]` for those whose inbox refuses.
 
-    `tested_at` is when the line was last tested, milliseconds since 1970.
+    `tested_at` is when the line was last tested, milliseconds since 1970; `seq` is the number of the last decision.
     """
 
     paid: int = 0
     behind: Mapping[str, int] = field(default_factory=dict[str, int])
     tested_at: int = 0
+    seq: int = 0
 
     def owes(self, member: str, seq: int) -> bool:
         """Whether the copy that decision `seq` gave `member` is not written yet."""
@@ -70,14 +71,12 @@ class Ledger:
         self.disputes: dict[str, str] = {}
         self.held: dict[str, Entry] = {}
         self.mark = Mark()
-        self.seq = 0
         self._reader = EntryReader()
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take one record of the topic in. Unknown keys are left for later versions."""
         if key == MARK_KEY:
             self.mark = decode_mark(cast("bytes", value))
-            self.seq = max(self.seq, self.mark.paid)
             return
         name = key.decode()
         if name.startswith(POSITION_PREFIX):
@@ -110,7 +109,6 @@ class Ledger:
 
     def _apply_entry(self, name: str, value: bytes) -> None:
         record, given = self._reader.read(value)
-        self.seq = max(self.seq, *(seq for seq, _, _ in given), 0)
         if record["kind"] == "ALERT":
             self.entries.put_packed(name, record, given)
         else:
@@ -187,13 +185,14 @@ def decode_entry(key: str, value: bytes) -> Entry:
 def encode_mark(mark: Mark) -> bytes:
     """Ledger value of `mark`."""
     behind = [{"member": member, "paid": paid} for member, paid in sorted(mark.behind.items())]
-    return encode(_MARK, {"paid": mark.paid, "behind": behind, "tested_at": mark.tested_at})
+    return encode(_MARK, {"paid": mark.paid, "behind": behind, "tested_at": mark.tested_at, "seq": mark.seq})
 
 
 def decode_mark(value: bytes) -> Mark:
     """The mark that `encode_mark` wrote."""
     record = decode(value)[1]
-    return Mark(record["paid"], {one["member"]: one["paid"] for one in record["behind"]}, record["tested_at"])
+    behind = {one["member"]: one["paid"] for one in record["behind"]}
+    return Mark(record["paid"], behind, record["tested_at"], record["seq"])
 
 
 def encode_position(position: Position) -> bytes:

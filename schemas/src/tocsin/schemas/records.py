@@ -112,11 +112,15 @@ class Behind(TypedDict):
 
 
 class LedgerMark(TypedDict):
-    """How far debts are paid, by decision number, for all but those behind; when the line was last tested."""
+    """How far debts are paid, by decision number, for all but those behind; when the line was last tested.
+
+    `seq` is the number of the last decision.
+    """
 
     paid: int
     behind: list[Behind]
     tested_at: int
+    seq: int
 
 
 class LedgerPosition(TypedDict):
