@@ -42,8 +42,8 @@ test: lint types  ## lint, types, unit and integration tests (real Kafka), short
 	tocsin schemas lint
 	pytest --numprocesses 2 --dist loadfile
 
-faults: setup  ## the long fault runs
-	TOCSIN_FAULTS=long pytest tests/faults
+faults: setup  ## the long fault runs (two at a time, more than an hour)
+	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults
 
 bench: setup  ## copies a second, CPU and latency, beside two plain loops (ten minutes, on a quiet machine)
 	@python -m tests.bench
