@@ -41,7 +41,7 @@ class Storm:
         init=False, default_factory=dict[str, subprocess.Popen[bytes]]
     )
 
-    def run(self, settle_s: float = 90.0) -> list[str]:
+    def run(self, settle_s: float = 400.0) -> list[str]:
         """Blow, settle, count. Returns what is wrong, a line each; empty when all promises held."""
         self.world = World(self.home, small_policy(self.members))
         self.world.up()

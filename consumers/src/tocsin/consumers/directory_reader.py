@@ -98,4 +98,6 @@ class DirectoryReader:
 def _remedy(failure: ReadFailed) -> str:
     if failure.kind is Kind.UNREACHABLE:
         return f"no broker answers ({failure.detail})"
+    if failure.kind is Kind.NO_TOPIC:
+        return f"it is not there, or has no leader yet ({failure.detail}); if this stays, ask the secretariat"
     return f"this login may not READ it ({failure.detail}); ask the secretariat"

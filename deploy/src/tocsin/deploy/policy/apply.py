@@ -15,14 +15,15 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 
-from tocsin.consumers.acl import AclRow
+from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.deploy.policy.acls import WAIT_S, create_acls, delete_acls, read_acls
-from tocsin.deploy.policy.changes import acl_changes
+from tocsin.deploy.policy.changes import AclChanges, acl_changes
 from tocsin.deploy.policy.compile import FANOUT, compile_policy
 from tocsin.deploy.policy.directory import Current, newest, publish, read_published, successor
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.secrets import SecretStore
+from tocsin.deploy.policy.sight import SightChange, sight_changes
 from tocsin.deploy.policy.topics import Topics
 from tocsin.schemas.bundle import CA, PASSWORD, Bundle, BundleConfig
 from tocsin.schemas.directory import EXCHANGE
@@ -35,7 +36,7 @@ SCRAM_ITERATIONS: Final = 4096
 
 @dataclass(slots=True)
 class Applied:
-    """What one application did."""
+    """What one application did, or would do; `sight` is who gains and who loses it thereby."""
 
     topics_created: list[str] = field(default_factory=list[str])
     topics_configured: list[str] = field(default_factory=list[str])
@@ -45,6 +46,7 @@ class Applied:
     directory_version: int = 0
     directory_changed: bool = False
     warnings: list[str] = field(default_factory=list[str])
+    sight: list[SightChange] = field(default_factory=list[SightChange])
 
     @property
     def changed(self) -> bool:
@@ -72,6 +74,18 @@ def apply_policy(policy: Policy, admin_bundle: Bundle, home: Path) -> Applied:
         raise PolicyNotApplied(f"the cluster refused: {failure.args[0]}; applying again is safe") from failure
 
 
+def plan_policy(policy: Policy, admin_bundle: Bundle, home: Path) -> Applied:
+    """What applying `policy` now would do to topics, users, ACLs and sight; nothing is changed.
+
+    Raises:
+        PolicyInvalid, PolicyNotApplied: as applying it would.
+    """
+    try:
+        return _Application(policy, admin_bundle, SecretStore(home)).plan()
+    except KafkaException as failure:
+        raise PolicyNotApplied(f"the cluster cannot be asked: {failure.args[0]}") from failure
+
+
 class _Application:
     def __init__(self, policy: Policy, admin_bundle: Bundle, store: SecretStore) -> None:
         self._policy = policy
@@ -82,19 +96,35 @@ class _Application:
         self._desired = compile_policy(policy, datetime.now(UTC).date())
         self._applied = Applied(warnings=[*self._desired.warnings])
 
+    def plan(self) -> Applied:
+        topics = Topics(self._admin)
+        topics.plan(self._desired.topics)
+        self._note_topics(topics)
+        self._applied.users_set = sorted({*self._desired.logins} - _scram_users(self._admin))
+        self._changes(self._current_directory() if DIRECTORY_TOPIC in topics else None)
+        return self._applied
+
+    def _changes(self, current: Current | None) -> AclChanges:
+        # a withdrawn member's rows are still ours to remove
+        members = {*self._policy.members, *(current.directory.members if current else ())}
+        live = read_acls(self._admin)
+        changes = acl_changes(live, self._desired.rows, members)
+        self._applied.acls_removed = [*changes.gone]
+        self._applied.acls_created = [*changes.replacing, *changes.new]
+        after = (live - {*changes.gone}) | {*self._applied.acls_created}
+        topics = [topic.name for topic in self._desired.topics if topic.name.startswith("alerts.")]
+        self._applied.sight = [*sight_changes(AclSet(live), AclSet(after), self._desired, members, topics)]
+        return changes
+
     def run(self) -> Applied:
         topics = Topics(self._admin)
         current = self._current_directory() if DIRECTORY_TOPIC in topics else None
-        # a withdrawn member's rows are still ours to remove
-        members = {*self._policy.members, *(current.directory.members if current else ())}
-        changes = acl_changes(read_acls(self._admin), self._desired.rows, members)
+        changes = self._changes(current)
         create_acls(self._admin, changes.replacing)
         delete_acls(self._admin, changes.gone)
         self._apply_topics(topics)
         self._apply_directory(self._apply_bundles(), current)
         create_acls(self._admin, changes.new)
-        self._applied.acls_removed = [*changes.gone]
-        self._applied.acls_created = [*changes.replacing, *changes.new]
         return self._applied
 
     def _current_directory(self) -> Current | None:
@@ -102,6 +132,9 @@ class _Application:
 
     def _apply_topics(self, topics: Topics) -> None:
         topics.apply(self._desired.topics)
+        self._note_topics(topics)
+
+    def _note_topics(self, topics: Topics) -> None:
         self._applied.topics_created = topics.created
         self._applied.topics_configured = topics.configured
         self._applied.warnings += topics.warnings

@@ -46,8 +46,14 @@ class Topics:
             KafkaException: refused.
         """
         self._check([topic.name for topic in wanted if topic.name in self])
-        self._configure([topic for topic in wanted if topic.name in self])
+        self._configure(self._settings_to_change(wanted))
         self._create([topic for topic in wanted if topic.name not in self])
+
+    def plan(self, wanted: Sequence[Topic]) -> None:
+        """Find out what `apply` would do, and do nothing of it."""
+        self._check([topic.name for topic in wanted if topic.name in self])
+        self.configured = [change.name for change in self._settings_to_change(wanted)]
+        self.created = [topic.name for topic in wanted if topic.name not in self]
 
     def _check(self, names: Sequence[str]) -> None:
         for name in names:
@@ -77,9 +83,10 @@ class Topics:
                     raise
         self.created = [topic.name for topic in missing]
 
-    def _configure(self, topics: Sequence[Topic]) -> None:
+    def _settings_to_change(self, wanted: Sequence[Topic]) -> list[ConfigResource]:
+        topics = [topic for topic in wanted if topic.name in self]
         if not topics:
-            return
+            return []
         asked = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
         found: dict[str, dict[str, Any]] = {
             resource.name: future.result(WAIT_S) for resource, future in self._admin.describe_configs(asked).items()
@@ -90,6 +97,9 @@ class Topics:
             wrong = {key: value for key, value in self._config(topic).items() if now[key].value != value}
             if wrong:
                 changes.append(_settings(topic.name, wrong))
+        return changes
+
+    def _configure(self, changes: list[ConfigResource]) -> None:
         if changes:
             for future in self._admin.incremental_alter_configs(changes).values():
                 future.result(WAIT_S)

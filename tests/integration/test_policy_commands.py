@@ -1,0 +1,81 @@
+"""`tocsin policy` on a real cluster: what would change, who sees what and why, hand-made ACLs included."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import yaml
+
+from tests.load import TOPIC
+from tests.world import World, tocsin
+from tocsin.consumers.acl import AclRow
+from tocsin.deploy.policy.acls import create_acls, delete_acls
+from tocsin.schemas.names import DELIVERY_HOST
+
+BLIND = "reader-03"
+BY_HAND = AclRow("TOPIC", "alerts.se.", "PREFIXED", f"User:{BLIND}", DELIVERY_HOST, "READ", "ALLOW")
+
+
+def _words(world: World) -> list[str]:
+    return ["--home", str(world.home), "--policy", str(world.policy_file)]
+
+
+@contextmanager
+def _changed(world: World) -> Generator[None]:
+    """The policy file lets reader-03 see Sweden's, and reader-02 nothing; nobody has applied it."""
+    before = world.policy_file.read_text()
+    policy = yaml.safe_load(before)
+    [sweden] = [one for one in policy["agreements"] if one["id"] == "sweden"]
+    sweden["to"]["members"] = [BLIND]
+    world.policy_file.write_text(yaml.safe_dump(policy))
+    try:
+        yield
+    finally:
+        world.policy_file.write_text(before)
+
+
+def test_a_plan_says_who_gains_and_who_loses_sight_and_changes_nothing(world: World) -> None:
+    """Applied, there is nothing to do."""
+    words = ["policy", "plan", str(world.policy_file), "--home", str(world.home)]
+    assert tocsin(*words) == []
+    with _changed(world):
+        rows = tocsin(*words, code=3)
+        assert tocsin(*words, code=3) == rows
+    sight = {(row[""], row["by"], row["of"]): row["why"] for row in rows if row["what"] == "sight"}
+    assert sight["+", BLIND, TOPIC] == "agreement sweden"
+    assert ("-", "reader-02", TOPIC) in sight
+    assert {row["what"] for row in rows} == {"sight", "ACL"}
+    assert tocsin(*words) == []
+
+
+def test_who_sees_a_topic_and_why(world: World) -> None:
+    """An ACL that was made by hand counts, and is said to be none of the policy's."""
+    asked = ["policy", "explain", BLIND, TOPIC, *_words(world)]
+    [row] = tocsin(*asked, code=1)
+    assert row["ACL"] is None
+    [row] = tocsin("policy", "explain", "reader-02", TOPIC, *_words(world))
+    assert row["why"] == "agreement sweden"
+    assert {row["member"] for row in tocsin("policy", "who", TOPIC, *_words(world))} == {
+        "reader-00",
+        "reader-01",
+        "reader-02",
+    }
+    create_acls(world.admin(), [BY_HAND])
+    try:
+        [row] = tocsin(*asked)
+        assert (row["ACL"], row["why"]) == (BY_HAND.text(), "not in the policy: made by hand, or of an earlier one")
+        seen = tocsin("policy", "sees", BLIND, *_words(world))
+        assert len(seen) == 12
+        assert all(row["topic"].startswith("alerts.se.") for row in seen)
+    finally:
+        delete_acls(world.admin(), [BY_HAND])
+    assert tocsin("policy", "sees", BLIND, *_words(world)) == []
+
+
+def test_a_policy_is_checked_without_a_cluster(world: World) -> None:
+    """A wrong word is a usage error of the command."""
+    [row] = tocsin("policy", "check", str(world.policy_file))
+    assert row["members"] == 6
+    assert tocsin("policy", "explain", "nobody", TOPIC, *_words(world), code=2) == []
+    assert tocsin("policy", "explain", BLIND, "alerts.se", *_words(world), code=2) == []
