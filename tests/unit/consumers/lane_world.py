@@ -16,7 +16,7 @@ from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import Headers
-from tocsin.consumers.holds import LEGAL, QUARANTINE, Holds
+from tocsin.consumers.holds import HoldKind, Holds
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
 from tocsin.consumers.ledger import Ledger
@@ -332,7 +332,7 @@ class LaneWorld:
         publisher, _, lineage = key.partition("/")
         return any(
             not hold.lifted
-            and (hold.kind, hold.publisher) == (QUARANTINE, publisher)
+            and (hold.kind, hold.publisher) == (HoldKind.QUARANTINE, publisher)
             and hold.lineage_id in (None, lineage)
             and source.offset >= hold.since.get(source.topic, 0)
             for hold in self.holds.all
@@ -350,7 +350,7 @@ class LaneWorld:
                 leaving |= {
                     f"{hold.name}/{key}/{before.revision}": before.value
                     for hold in self.holds.all
-                    if (hold.kind, hold.publisher, hold.lifted) == (LEGAL, publisher, False)
+                    if (hold.kind, hold.publisher, hold.lifted) == (HoldKind.LEGAL, publisher, False)
                     and hold.lineage_id in (None, lineage)
                     and before.offset >= hold.since.get(before.topic, 0)
                 }

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.consumers.lane_world import AMBER, GREEN, LIFE_MS, PUBLISHERS, READERS, LaneWorld, alert
 from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.gains import Release, Releases
-from tocsin.consumers.holds import LEGAL, QUARANTINE, Hold, Holds
+from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.ledger import HELD_PREFIX, decode_held
 
 PUBLISHER, OTHER_PUBLISHER = PUBLISHERS
@@ -18,7 +18,9 @@ ALL_GREEN = [(member, GREEN) for member in READERS]
 HELD = f"sec/case/{PUBLISHER}/one"
 
 
-def _hold(kind: str = LEGAL, hold_id: str = "case", *, lineage: str | None = "one", lifted: bool = False) -> Hold:
+def _hold(
+    kind: HoldKind = HoldKind.LEGAL, hold_id: str = "case", *, lineage: str | None = "one", lifted: bool = False
+) -> Hold:
     return Hold("sec", hold_id, kind, PUBLISHER, lineage, reference="A 1/26", lifted=lifted)
 
 
@@ -106,7 +108,7 @@ def test_in_quarantine_nobody_is_newly_given_it_and_who_holds_it_is_told_of_revi
     world = LaneWorld(ALL_GREEN[:1])
     world.publish(GREEN, alert("one"))
     world.rest()
-    world.holds = Holds([_hold(QUARANTINE, lineage=None)])
+    world.holds = Holds([_hold(HoldKind.QUARANTINE, lineage=None)])
     world.grants |= {*ALL_GREEN}
     world.settle()
     corrected, new, beside = (
@@ -136,20 +138,20 @@ def _values(world: LaneWorld, member: str) -> list[bytes]:
 @pytest.mark.parametrize(
     ("hold", "on"),
     [
-        (Hold("sec", "a", LEGAL, PUBLISHER), True),
-        (Hold("sec", "a", LEGAL, PUBLISHER, "one"), True),
-        (Hold("sec", "a", LEGAL, PUBLISHER, "two"), False),
-        (Hold("sec", "a", LEGAL, OTHER_PUBLISHER), False),
-        (Hold("sec", "a", LEGAL, PUBLISHER, lifted=True), False),
-        (Hold("sec", "a", QUARANTINE, PUBLISHER), False),
-        (Hold("sec", "a", LEGAL, PUBLISHER, since={GREEN: 5}), True),
-        (Hold("sec", "a", LEGAL, PUBLISHER, since={GREEN: 6}), False),
-        (Hold("sec", "a", LEGAL, PUBLISHER, since={AMBER: 6}), True),
+        (Hold("sec", "a", HoldKind.LEGAL, PUBLISHER), True),
+        (Hold("sec", "a", HoldKind.LEGAL, PUBLISHER, "one"), True),
+        (Hold("sec", "a", HoldKind.LEGAL, PUBLISHER, "two"), False),
+        (Hold("sec", "a", HoldKind.LEGAL, OTHER_PUBLISHER), False),
+        (Hold("sec", "a", HoldKind.LEGAL, PUBLISHER, lifted=True), False),
+        (Hold("sec", "a", HoldKind.QUARANTINE, PUBLISHER), False),
+        (Hold("sec", "a", HoldKind.LEGAL, PUBLISHER, since={GREEN: 5}), True),
+        (Hold("sec", "a", HoldKind.LEGAL, PUBLISHER, since={GREEN: 6}), False),
+        (Hold("sec", "a", HoldKind.LEGAL, PUBLISHER, since={AMBER: 6}), True),
     ],
 )
 def test_what_a_hold_is_on(hold: Hold, *, on: bool) -> None:
     """By kind, publisher, lineage and position."""
-    assert bool([*Holds([hold]).on(LEGAL, f"{PUBLISHER}/one", GREEN, 5)]) is on
+    assert bool([*Holds([hold]).on(HoldKind.LEGAL, f"{PUBLISHER}/one", GREEN, 5)]) is on
 
 
 def test_a_release_raises_the_bound_of_one_member_in_one_lane_for_a_time() -> None:

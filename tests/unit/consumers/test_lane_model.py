@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.consumers.lane_world import LIFE_MS, MEMBERS, PUBLISHERS, READERS, TOPICS, LaneWorld, alert
-from tocsin.consumers.holds import HOLD_KINDS, Hold, Holds
+from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.errors import Reason, Rejection
 
@@ -29,7 +29,7 @@ HOLDS = st.builds(
     Hold,
     member=st.just("sec"),
     hold_id=st.sampled_from(["a", "b"]),
-    kind=st.sampled_from(HOLD_KINDS),
+    kind=st.sampled_from(HoldKind),
     publisher=st.sampled_from(PUBLISHERS),
     lineage_id=st.one_of(st.none(), LINEAGES),
     since=st.dictionaries(st.sampled_from(TOPICS), st.integers(0, 4), max_size=1),

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from enum import StrEnum
 
-LEGAL: Final = "LEGAL"
-QUARANTINE: Final = "QUARANTINE"
-HOLD_KINDS: Final = (LEGAL, QUARANTINE)
+
+class HoldKind(StrEnum):
+    """What a hold does."""
+
+    LEGAL = "LEGAL"
+    QUARANTINE = "QUARANTINE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Hold:
 
     member: str
     hold_id: str
-    kind: str
+    kind: HoldKind
     publisher: str
     lineage_id: str | None = None
     since: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -49,16 +52,16 @@ class Holds:
     def __init__(self, holds: Iterable[Hold] = ()) -> None:
         self.all = tuple(holds)
         self.lifted = frozenset(hold.name for hold in self.all if hold.lifted)
-        self._of: defaultdict[tuple[str, str], list[Hold]] = defaultdict(list)
+        self._of: defaultdict[tuple[HoldKind, str], list[Hold]] = defaultdict(list)
         for hold in self.all:
             if not hold.lifted:
                 self._of[hold.kind, hold.publisher].append(hold)
 
-    def on(self, kind: str, key: str, topic: str, offset: int) -> Iterator[Hold]:
+    def on(self, kind: HoldKind, key: str, topic: str, offset: int) -> Iterator[Hold]:
         """The holds of `kind` on the revision of the lineage `key` (publisher/lineage_id) that lies there."""
         publisher, _, lineage_id = key.partition("/")
         return (hold for hold in self._of.get((kind, publisher), ()) if hold.is_on(lineage_id, topic, offset))
 
     def stop(self, key: str, topic: str, offset: int) -> bool:
         """Whether nobody is newly given it."""
-        return next(self.on(QUARANTINE, key, topic, offset), None) is not None
+        return next(self.on(HoldKind.QUARANTINE, key, topic, offset), None) is not None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 
 from tocsin.consumers.entry import Entry
-from tocsin.consumers.holds import LEGAL
+from tocsin.consumers.holds import HoldKind
 from tocsin.consumers.lane_records import record_decision
 from tocsin.consumers.lane_transaction import Context, Transaction
 
@@ -19,7 +19,7 @@ def keep(tx: Transaction, context: Context, entry: Entry) -> None:
     """Keep the revision `entry`, which is about to be replaced or ended, under each legal hold on it."""
     if not entry.value:
         return
-    for hold in context.holds.on(LEGAL, entry.key, entry.topic, entry.offset):
+    for hold in context.holds.on(HoldKind.LEGAL, entry.key, entry.topic, entry.offset):
         tx.held[f"{hold.name}/{entry.key}/{entry.revision}"] = replace(entry, given=())
         tx.seq += 1
         record_decision(tx, context, "HELD", entry, detail=hold.name)

@@ -15,7 +15,7 @@ from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
 from tocsin.consumers.disputes import DISPUTE_REASONS
 from tocsin.consumers.errors import HoldInvalid, NotSecretariat, OutboxError, SubscriptionInvalid
 from tocsin.consumers.gains import Release
-from tocsin.consumers.holds import HOLD_KINDS, Hold
+from tocsin.consumers.holds import Hold
 from tocsin.consumers.kafka import KafkaReader, KafkaWriter
 from tocsin.consumers.outbox_records import (
     ACKNOWLEDGEMENT,
@@ -281,8 +281,6 @@ def check_hold(hold: Hold) -> None:
     """
     if not is_id(hold.hold_id):
         raise HoldInvalid("hold_id: 1 to 40 of a-z, 0-9 and '-'")
-    if hold.kind not in HOLD_KINDS:
-        raise HoldInvalid(f"kind: one of {', '.join(HOLD_KINDS)}")
     if not 0 < len(hold.reference) <= REFERENCE_CHARS_MAX:
         raise HoldInvalid(f"reference: 1 to {REFERENCE_CHARS_MAX} characters; the order or case that asks for it")
 

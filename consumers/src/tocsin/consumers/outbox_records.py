@@ -15,7 +15,7 @@ from typing import Any, Final
 from tocsin.consumers.copies import Notice
 from tocsin.consumers.disputes import DISPUTE_REASONS, Disputed
 from tocsin.consumers.gains import Release, Releases
-from tocsin.consumers.holds import HOLD_KINDS, Hold, Holds
+from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.subscriptions import ALERT_FILTERS, Subscription, Subscriptions
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode_strict
@@ -214,12 +214,12 @@ def _hold(member: str, name: str, signed: Signed, _at_ms: int) -> Hold:
     content = _content(HOLD, member, signed)
     if content["hold_id"] != name or not is_id(name):
         raise Rejection(Reason.WRONG_KEY, "key: not hold/<hold_id>")
-    if content["kind"] not in HOLD_KINDS:
-        raise Rejection(Reason.INVALID, f"kind: one of {', '.join(HOLD_KINDS)}")
+    if content["kind"] not in set(HoldKind):
+        raise Rejection(Reason.INVALID, f"kind: one of {', '.join(HoldKind)}")
     return Hold(
         member=member,
         hold_id=name,
-        kind=content["kind"],
+        kind=HoldKind(content["kind"]),
         publisher=content["publisher"],
         lineage_id=content["lineage_id"],
         since={one["topic"]: one["offset"] for one in content["since"]},
@@ -278,7 +278,7 @@ def hold_record(hold: Hold, issued_at: int) -> dict[str, Any]:
     return {
         "member": hold.member,
         "hold_id": hold.hold_id,
-        "kind": hold.kind,
+        "kind": hold.kind.value,
         "publisher": hold.publisher,
         "lineage_id": hold.lineage_id,
         "since": [{"topic": topic, "offset": offset} for topic, offset in sorted(hold.since.items())],

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tocsin.consumers.holds import HOLD_KINDS, LEGAL, Hold
+from tocsin.consumers.holds import Hold, HoldKind
 from tocsin.consumers.outbox import Outbox
 from tocsin.consumers.withdrawals import Held
 from tocsin.consumers.withdrawals_reader import lanes, read_ledgers
@@ -17,8 +17,6 @@ from tocsin.deploy.commands.publish import AsOption
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.compile import FANOUT
 from tocsin.schemas.bundle import Bundle
-
-KINDS = ", ".join(HOLD_KINDS)
 
 holds_app = typer.Typer(
     help="For the secretariat: legal holds (the exchange keeps what it would erase) and quarantine (nobody is newly "
@@ -36,7 +34,9 @@ def add(
     publisher: Annotated[str, typer.Option(help="The member whose alerts it is on.")],
     reference: Annotated[str, typer.Option(help="The order or case that asks for it; no personal data.")],
     *,
-    kind: Annotated[str, typer.Option(help=f"{KINDS}: keep what is erased, or give it to nobody new.")] = LEGAL,
+    kind: Annotated[
+        HoldKind, typer.Option(help="Keep what would be erased, or give it to nobody new.", case_sensitive=False)
+    ] = HoldKind.LEGAL,
     lineage: Annotated[str | None, typer.Option(help="Only this lineage_id; everything if not given.")] = None,
     since: Annotated[
         list[str] | None,
@@ -49,7 +49,7 @@ def add(
     hold = Hold(
         member=opened.member,
         hold_id=name,
-        kind=kind.upper(),
+        kind=kind,
         publisher=checked_member(publisher, "--publisher"),
         lineage_id=lineage,
         since=checked_positions(since),
@@ -120,7 +120,7 @@ def _row(hold: Hold) -> dict[str, Any]:
     since = ", ".join(f"{topic}/{offset}" for topic, offset in sorted(hold.since.items()))
     return {
         "id": hold.hold_id,
-        "kind": hold.kind,
+        "kind": hold.kind.value,
         "publisher": hold.publisher,
         "lineage": hold.lineage_id or "all",
         "since": since or "the beginning",
