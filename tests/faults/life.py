@@ -161,9 +161,10 @@ class Life:
         """The last revision of one that is not retracted."""
         lineage = self._open(at)
         if lineage is not None:
-            self._revise(lineage, None, status="RETRACTED")
+            # as `Publisher.retract` does it: on a slow machine it may be read after the original has expired
+            self._revise(lineage, None, status="RETRACTED", expires_at=datetime.now(UTC) + timedelta(seconds=LIFE_S))
 
-    def _revise(self, lineage: Lineage, details: SiteTakenDownDetails | None, **told: str) -> None:
+    def _revise(self, lineage: Lineage, details: SiteTakenDownDetails | None, **told: Any) -> None:
         header = lineage.newest.header
         number = {"alert_id": str(uuid7()), "revision": header.revision + 2, "status_reason": "ERROR"}
         lineage.newest = SiteTakenDown(header=header.model_copy(update={**number, **told}), details=details)

@@ -113,14 +113,17 @@ class Storm:
                 self._publishers[name] = self._start_publisher(name)
 
     def _settle(self, timeout_s: float) -> None:
-        """Wait until everything written is decided and nothing has been written to an inbox for a while."""
+        """Wait until everything written is decided, nothing has come for a while, and nothing is wrong; or long enough.
+
+        An inbox that refused once is tried again after up to a minute.
+        """
         deadline = time.monotonic() + timeout_s
         before = (-1, -1)
         while time.monotonic() < deadline:
             written = len(self.world.read(self.world.topics("alerts.")))
             decided = sum(one["kind"] == "ALERT" for one in self.world.decisions())
             copies = len(self.world.read(self.world.topics("inbox.")))
-            if decided >= written and (decided, copies) == before:
+            if decided >= written and (decided, copies) == before and not self.count():
                 return
             before = (decided, copies)
             time.sleep(2)

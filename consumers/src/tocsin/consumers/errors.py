@@ -13,10 +13,16 @@ TocsinConsumerError
 │   ├── RecordUnverified     a record failed verification, and the reader asked to be stopped by that
 │   └── SchemaTooNew         ours: this release is too old for a record
 ├── SubscriptionInvalid  ours: a subscription that cannot be written, and why
+├── HoldInvalid          ours: a hold that cannot be written, and why
+├── NotSecretariat       ours: only a secretariat may say so
 └── OutboxError          theirs: the outbox cannot be written or read (right, network, broker)
 """
 
 from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Final
 
 
 class TocsinConsumerError(Exception):
@@ -89,3 +95,19 @@ class OutboxError(TocsinConsumerError):
     def __init__(self, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
         self.passing = passing
+
+
+FRAMES: Final = 5
+"""How many places `where` names of each error, the innermost ones."""
+
+
+def where(error: BaseException) -> str:
+    """What an error and its causes are called and where they came up: not what they say, which may be content."""
+    found: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        frames = traceback.extract_tb(cause.__traceback__)[-FRAMES:]
+        places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+        found.append(f"{type(cause).__name__} at {places or 'no place'}")
+        cause = cause.__cause__ or cause.__context__
+    return "; because of ".join(found)

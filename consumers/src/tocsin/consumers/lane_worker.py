@@ -15,7 +15,7 @@ import structlog
 
 from tocsin.consumers.alert_reader import AlertReader, Record
 from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted
+from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted, where
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import Context, Notary, Transaction
 from tocsin.consumers.ledger import Ledger
@@ -130,9 +130,10 @@ class LaneWorker(threading.Thread):
         except LaneStopped as stopped:
             self.ending = Ending.STOPPED
             self._log.error("lane_stopped", reason=str(stopped))
-        except Exception:  # noqa: BLE001  # the thread ends, says so, and is started again
+        except Exception as failure:  # noqa: BLE001  # the thread ends, says so, and is started again
             self.ending = Ending.FAILED
-            self._log.exception("lane_failed")
+            # no traceback: structlog shows local variables with it, and these hold alerts
+            self._log.error("lane_failed", failure=where(failure))
         finally:
             ledger.close()
             self._metrics.lane_up(self.jurisdiction, up=False)

@@ -126,7 +126,7 @@ class TransactionPair:
         One inbox that was deleted keeps all the others' records waiting, and the client library would go on hoping.
         """
         deadline = time.monotonic() + FLUSH_MAX_S
-        while producer.flush(FLUSH_SLICE_S) and not self._failed and time.monotonic() < deadline:
+        while self._unanswered(producer) and not self._failed and time.monotonic() < deadline:
             known = inboxes()
             gone = {copy.topic for copy in copies if copy.topic not in known}
             self._failed |= dict.fromkeys(gone, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
@@ -134,6 +134,16 @@ class TransactionPair:
             raise LaneFenced(str(self._fatal))
         if self._failed:
             raise _MustAbort(next(iter(self._failed.values())))
+
+    def _unanswered(self, producer: Producer) -> int:
+        """How many records have no answer yet, after a short wait."""
+        try:
+            return producer.flush(FLUSH_SLICE_S)
+        except (KafkaException, SystemError) as failure:
+            # what is fatal can come up in a call-back all the same, and then as the SystemError that it causes there
+            if isinstance(failure, SystemError) and not isinstance(failure.__cause__, KafkaException):
+                raise
+            raise LaneFenced(f"flush: {failure.__cause__ or failure}") from failure
 
     def _attempt(self, call: Callable[[], None]) -> None:
         while True:
