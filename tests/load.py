@@ -13,10 +13,20 @@ from confluent_kafka import Message
 
 from tests.world import World, takedown
 from tocsin.producers.publisher import Publisher
+from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.models import Alert
 
 TOPIC = "alerts.se.site-taken-down.green"
 # `make faults`, against the short form inside `make test`
 LONG = os.environ.get("TOCSIN_FAULTS") == "long"
+
+
+def publish(bundle: Bundle, *alerts: Alert) -> None:
+    """Publish `alerts` as the bundle's member, and wait until the broker has them."""
+    with Publisher(bundle) as publisher:
+        for alert in alerts:
+            publisher.publish(alert)
+        assert publisher.flush(20) == 0
 
 
 @contextmanager

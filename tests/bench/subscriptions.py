@@ -72,9 +72,8 @@ def _round(context: Context) -> float:
     lane = Lane("de", Ledger())
     alerts = [alert(f"l{n}")._replace(record=sample("merchant-terminated")) for n in range(ALERTS)]
     tx = lane.begin(context)
-    lane.audience(MERCHANT, context).for_alert(
-        "acquirer-de", alerts[0].record
-    )  # worked out once per change, not per alert
+    # worked out once per change, not per alert
+    lane.audience(MERCHANT, context).for_alert("acquirer-de", alerts[0].record)
     began = time.process_time()
     for offset, one in enumerate(alerts):
         lane.decide(tx, context, Source(MERCHANT, "id", 0, offset), one, one.sha256)

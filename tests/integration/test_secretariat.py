@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.load import TOPIC
+from tests.load import TOPIC, publish
 from tests.world import World, small_policy, takedown, tocsin, wait_until
 from tocsin.producers.publisher import Publisher
-from tocsin.schemas.models import Alert, SiteTakenDown
+from tocsin.schemas.models import SiteTakenDown
 
 SECRETARIAT, PUBLISHER = "secretariat-eu", "hotline-se"
 GAINS_MAX = 2
@@ -30,13 +30,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
     finally:
         made.down()
-
-
-def _publish(world: World, *alerts: Alert) -> None:
-    with Publisher(world.member(PUBLISHER)) as publisher:
-        for alert in alerts:
-            publisher.publish(alert)
-        assert publisher.flush(30) == 0
 
 
 def _takedowns(world: World, count: int) -> list[SiteTakenDown]:
@@ -65,7 +58,7 @@ def test_everything_of_a_compromised_publisher_since_a_position_is_withdrawn(wor
     """What stands since the position goes, what was told before stays; run again, it finds nothing."""
     alerts = _takedowns(world, 4)
     keys = _keys(alerts)
-    _publish(world, *alerts)
+    publish(world.member(PUBLISHER), *alerts)
     _wait(world, "reader-00", keys[-1], alerts[-1].to_avro())
     [first] = [message.offset() for message in world.read([TOPIC]) if message.value() == alerts[1].to_avro()]
     words = ["retract-all", "--publisher", PUBLISHER, "--jurisdiction", "se", "--reason", "ERROR"]
@@ -80,10 +73,10 @@ def test_everything_of_a_compromised_publisher_since_a_position_is_withdrawn(wor
 
 
 def test_what_is_retracted_under_a_legal_hold_is_kept_until_the_hold_is_lifted(world: World, tmp_path: Path) -> None:
-    """Across a take-over; members lose it as ever; what is kept can be handed over."""
+    """Members lose it as ever; what is kept can be handed over."""
     alerts = _takedowns(world, 2)
     keys = _keys(alerts)
-    _publish(world, *alerts)
+    publish(world.member(PUBLISHER), *alerts)
     _wait(world, "reader-00", keys[-1], alerts[-1].to_avro())
     said = world.log().count("holds_changed")
     words = ["--publisher", PUBLISHER, "--reference", "A 1/26"]
@@ -109,13 +102,13 @@ def test_what_is_retracted_under_a_legal_hold_is_kept_until_the_hold_is_lifted(w
 
 
 def test_in_quarantine_nobody_new_is_given_it_and_a_gain_above_the_bound_waits_for_its_release(world: World) -> None:
-    """Both counted by what lies in the newcomer's inbox."""
+    """Both seen in the readers' inboxes."""
     said = world.log().count("holds_changed")
     words = ["--publisher", PUBLISHER, "--reference", "stolen key", "--kind", "quarantine"]
     _as_secretariat(world, "holds", "add", "stolen", *words)
     wait_until(lambda: world.log().count("holds_changed") > said, 10, "the fan-out knows of the hold")
     alerts = _takedowns(world, GAINS_MAX + 1)
-    _publish(world, *alerts)
+    publish(world.member(PUBLISHER), *alerts)
     decided = {alert.header.lineage_id for alert in alerts}
     wait_until(lambda: decided <= {one["lineage_id"] for one in world.decisions()}, 20, "the decisions")
     [quarantined] = [one for one in world.decisions() if one["lineage_id"] == alerts[0].header.lineage_id]

@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.load import publish
 from tests.world import World, revised, takedown, tocsin, wait_until
 from tocsin.consumers.copies import Received
 from tocsin.consumers.inbox import Inbox
 from tocsin.producers.publisher import Publisher
-from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.models import SiteTakenDown
 from tocsin.schemas.uuid7 import uuid7
 
@@ -26,13 +26,6 @@ EVERYONE = ("reader-00", "reader-01", "reader-02")
 def _retracted(alert: SiteTakenDown, revision: int) -> SiteTakenDown:
     told = {"alert_id": str(uuid7()), "revision": revision, "status": "RETRACTED", "status_reason": "FALSE_POSITIVE"}
     return SiteTakenDown(header=alert.header.model_copy(update=told), details=None)
-
-
-def _publish(bundle: Bundle, *alerts: SiteTakenDown) -> None:
-    with Publisher(bundle) as publisher:
-        for alert in alerts:
-            publisher.publish(alert)
-        assert publisher.flush(20) == 0
 
 
 def _wait(world: World, member: str, key: str, value: bytes | None) -> None:
@@ -59,10 +52,10 @@ def test_a_retraction_reaches_everyone_who_was_ever_given_it(world: World) -> No
     first = takedown(bundle, 71)
     second, last, late = revised(first, 2), _retracted(first, 7), revised(first, 8)
     key = f"hotline-se/{first.header.lineage_id}"
-    _publish(bundle, first, second)
+    publish(bundle, first, second)
     for reader in EVERYONE:
         _wait(world, reader, key, second.to_avro())
-    _publish(bundle, last, late)
+    publish(bundle, last, late)
     for reader in EVERYONE:
         _wait(world, reader, key, None)
         mine = [one for one in _received(world, reader) if one.key.endswith(key)]
@@ -81,7 +74,7 @@ def test_what_expires_is_erased(world: World) -> None:
     bundle = world.member("hotline-se")
     alert = takedown(bundle, 72, expires_at=datetime.now(UTC) + timedelta(seconds=6))
     key = f"hotline-se/{alert.header.lineage_id}"
-    _publish(bundle, alert)
+    publish(bundle, alert)
     _wait(world, "reader-00", key, alert.to_avro())
     _wait(world, "reader-00", key, None)
     kinds = [one["kind"] for one in world.decisions() if one["lineage_id"] == alert.header.lineage_id]
@@ -93,7 +86,7 @@ def test_the_operator_sees_who_has_not_acknowledged(world: World) -> None:
     """Exit code 3 while somebody is overdue, and 0 once all have acknowledged; the service says the same."""
     bundle = world.member("hotline-se")
     alert = takedown(bundle, 40)
-    _publish(bundle, alert)
+    publish(bundle, alert)
     key = f"hotline-se/{alert.header.lineage_id}"
     _wait(world, "reader-02", key, alert.to_avro())
     with Publisher(bundle) as publisher:

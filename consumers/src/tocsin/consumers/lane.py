@@ -28,7 +28,7 @@ from tocsin.consumers.lane_records import (
     withdrawal,
 )
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
-from tocsin.consumers.ledger import Ledger, Mark, Position, without_content
+from tocsin.consumers.ledger import Ledger, Mark, Position
 from tocsin.consumers.lineage import EXPIRED, RETRACTED, check_revision
 from tocsin.consumers.subscriptions import Subscriptions
 from tocsin.schemas.codec import decode
@@ -263,7 +263,7 @@ class Lane:
         header = alert.header
         before = self._supersede(tx, context, key)
         held = before.standing() if before else {}
-        given, refused = self._recipients(context, source, alert, held)
+        given, refused = self._recipients(context, source, alert, key, held)
         # a retraction is told to everyone ever given any revision, a correction to those who may no longer see it
         erased = tuple(
             member
@@ -287,7 +287,7 @@ class Lane:
         )
 
     def _recipients(
-        self, context: Context, source: Source, alert: Verified, held: Mapping[str, Standing]
+        self, context: Context, source: Source, alert: Verified, key: str, held: Mapping[str, Standing]
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Who is given a revision, member -> rule, and who is refused it, member -> reason.
 
@@ -299,7 +299,7 @@ class Lane:
         members, rules = who.for_alert(publisher, alert.record)
         given = dict(zip(members, rules, strict=True))
         refused = dict.fromkeys(who.refused_for(publisher, alert.record), NO_SIGHT)
-        if context.holds.stop(lineage_key(alert), source.topic, source.offset):
+        if context.holds.stop(key, source.topic, source.offset):
             refused |= dict.fromkeys(given.keys() - held.keys(), QUARANTINED)
             given = {}
         if held:
@@ -538,7 +538,8 @@ class Lane:
             self.catching_up = dict.fromkeys(self._live)
         self.ledger.inboxes.update(tx.inboxes)
         self.ledger.disputes.update(tx.disputes)
-        self._commit_held(tx)
+        for name, held in tx.held.items():
+            self.ledger.hold(name, held)
         self.ledger.mark = tx.mark_after
         for member in [member for member in self.behind if member not in tx.mark.behind]:
             del self.behind[member]
@@ -561,13 +562,6 @@ class Lane:
         for key in (*tx.settled, *tx.entries):
             if key not in self.due:
                 self.ledger.entries.pack(key)
-
-    def _commit_held(self, tx: Transaction) -> None:
-        for name, entry in tx.held.items():
-            if entry is None:
-                self.ledger.held.pop(name, None)
-            else:
-                self.ledger.held[name] = without_content(entry)
 
     def _commit_gains(self, tx: Transaction) -> None:
         del self._to_look_at[len(self._to_look_at) - tx.looked_at :]

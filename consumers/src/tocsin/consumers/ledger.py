@@ -86,7 +86,8 @@ class Ledger:
         elif name.startswith(DISPUTE_PREFIX):
             self._apply_dispute(name.removeprefix(DISPUTE_PREFIX), value)
         elif name.startswith(HELD_PREFIX):
-            self._apply_held(name.removeprefix(HELD_PREFIX), value)
+            name = name.removeprefix(HELD_PREFIX)
+            self.hold(name, None if value is None else decode_held(name, value))
         elif value is None:
             self.entries.pop(name, None)
         else:
@@ -101,11 +102,12 @@ class Ledger:
         if value is not None:
             self.disputes[name] = value.decode()
 
-    def _apply_held(self, name: str, value: bytes | None) -> None:
-        if value is None:
+    def hold(self, name: str, entry: Entry | None) -> None:
+        """Know that the revision `entry` is kept under `name`, or, without it, that nothing is any more."""
+        if entry is None:
             self.held.pop(name, None)
         else:
-            self.held[name] = without_content(decode_held(name, value))
+            self.held[name] = replace(entry, value=b"", headers=())
 
     def _apply_entry(self, name: str, value: bytes) -> None:
         record, given = self._reader.read(value)
@@ -153,11 +155,6 @@ def encode_entry(entry: Entry) -> bytes:
             ],
         },
     )
-
-
-def without_content(entry: Entry) -> Entry:
-    """`entry`, but for its bytes and their signature."""
-    return replace(entry, value=b"", headers=())
 
 
 def decode_held(name: str, value: bytes) -> Entry:

@@ -21,7 +21,6 @@ from tocsin.consumers.outbox_records import (
     ACKNOWLEDGEMENT,
     DISPUTE,
     HOLD,
-    REFERENCE_CHARS_MAX,
     RELEASE,
     SETS,
     SUBSCRIPTION,
@@ -49,6 +48,7 @@ SEND_S_MAX: Final = 30.0
 ACKNOWLEDGE_S_MAX: Final = 5.0
 """Shorter: an Inbox waits for it, and tries again."""
 READ_S_MAX: Final = 20.0
+REFERENCE_CHARS_MAX: Final = 280
 _POLL_S: Final = 0.2
 
 _WORDS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {

@@ -19,7 +19,7 @@ from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.subscriptions import ALERT_FILTERS, Subscription, Subscriptions
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode_strict
-from tocsin.schemas.directory import SECRETARIAT_ROLE, Directory
+from tocsin.schemas.directory import Directory
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import outbox_topic
 from tocsin.schemas.signing import KEY_HEADER
@@ -43,7 +43,6 @@ RECORDS_MAX: Final = {
 
 SETS: Final = ("types", "jurisdictions", "tlps", *ALERT_FILTERS)
 _ID: Final = re.compile(r"[a-z0-9-]{1,40}")
-REFERENCE_CHARS_MAX: Final = 280
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ class Outboxes:
             self.changes += kept.pop(name, None) is not None
             return
         signed = _signed(member, record, verifier)
-        if kind in _SECRETARIAT and not _is_secretariat(member, verifier.directory):
+        if kind in _SECRETARIAT and not verifier.directory.is_secretariat(member):
             raise Rejection(Reason.WRONG_PUBLISHER, f"key: only a secretariat has a {kind}")
         content = _READ[kind](member, name, signed, record.appended_ms)
         if name not in kept and len(kept) >= RECORDS_MAX[kind]:
@@ -119,7 +118,7 @@ class Outboxes:
         return (
             kept.content
             for member, by_name in self._kept[kind].items()
-            if kind not in _SECRETARIAT or _is_secretariat(member, directory)
+            if kind not in _SECRETARIAT or directory.is_secretariat(member)
             for kept in by_name.values()
             if kept.counts(member, directory)
         )
@@ -150,11 +149,6 @@ class Outboxes:
         own = [*self.own(directory)]
         set_by = {one.member for one in own}
         return Subscriptions([*own, *(default for member, default in defaults.items() if member not in set_by)])
-
-
-def _is_secretariat(member: str, directory: Directory) -> bool:
-    found = directory.members.get(member)
-    return found is not None and found.role == SECRETARIAT_ROLE
 
 
 def _signed(member: str, record: BusRecord, verifier: Verifier) -> Signed:

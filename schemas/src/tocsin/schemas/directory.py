@@ -119,8 +119,12 @@ class Directory:
 
     def may_revise(self, signer: str, publisher: str) -> bool:
         """Whether `signer` may publish in `publisher`'s name: itself, or the secretariat."""
-        found = self.members.get(signer)
-        return signer == publisher or (found is not None and found.role == SECRETARIAT_ROLE)
+        return signer == publisher or self.is_secretariat(signer)
+
+    def is_secretariat(self, member: str) -> bool:
+        """Whether `member` has that role, whatever its status."""
+        found = self.members.get(member)
+        return found is not None and found.role == SECRETARIAT_ROLE
 
 
 def to_record(directory: Directory) -> dict[str, Any]:

@@ -7,16 +7,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from tocsin.deploy.commands.checks import checked_jurisdiction
 from tocsin.deploy.commands.publish import AsOption, deliver, explain, say
 from tocsin.deploy.output import Output, OutputOption, show
 from tocsin.producers.errors import AlertRefused, SpoolInUse
 from tocsin.producers.publisher import Published, Publisher
 from tocsin.producers.spool_rows import Lineage, State
 from tocsin.schemas.bundle import Bundle
-from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.header import StatusReason
 from tocsin.schemas.names import AlertTopic, AlertType, Tlp
-from tocsin.schemas.names import jurisdiction as checked
 
 # which word of the command a refused field came from
 _WORDS: Final = {
@@ -94,10 +93,7 @@ def _topic(known: Lineage | None, place: str | None, kind: AlertType | None, tlp
         )
     if place is None:
         raise typer.BadParameter("give the --jurisdiction of that member", param_hint="--publisher")
-    try:
-        return AlertTopic(checked(place), kind, tlp)
-    except NameInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="--jurisdiction") from error
+    return AlertTopic(checked_jurisdiction(place), kind, tlp)
 
 
 def _arrived(running: Publisher, done: Published) -> bool:

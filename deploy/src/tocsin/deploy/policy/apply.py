@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ SCRAM_ITERATIONS: Final = 4096
 
 @dataclass(slots=True)
 class Applied:
-    """What one application did, or would do; `sight` is who gains and who loses it thereby."""
+    """What one application did, or would do; `sight`, of a plan only, is who gains and who loses it thereby."""
 
     topics_created: list[str] = field(default_factory=list[str])
     topics_configured: list[str] = field(default_factory=list[str])
@@ -92,34 +93,41 @@ class _Application:
         self._admin_bundle = admin_bundle
         self._store = store
         self._admin = AdminClient(admin_bundle.kafka_config())
-        self._roots = store.roots(policy.roots)
         self._desired = compile_policy(policy, datetime.now(UTC).date())
         self._applied = Applied(warnings=[*self._desired.warnings])
+
+    @cached_property
+    def _roots(self) -> list[SigningKey]:
+        # not before they are needed: they are made when missing, and a plan of a new cluster makes nothing
+        return self._store.roots(self._policy.roots)
 
     def plan(self) -> Applied:
         topics = Topics(self._admin)
         topics.plan(self._desired.topics)
         self._note_topics(topics)
         self._applied.users_set = sorted({*self._desired.logins} - _scram_users(self._admin))
-        self._changes(self._current_directory() if DIRECTORY_TOPIC in topics else None)
+        members = self._members(self._current_directory() if DIRECTORY_TOPIC in topics else None)
+        live = read_acls(self._admin)
+        self._changes(live, members)
+        after = (live - {*self._applied.acls_removed}) | {*self._applied.acls_created}
+        seen = self._desired.alert_topics
+        self._applied.sight = [*sight_changes(AclSet(live), AclSet(after), self._desired, members, seen)]
         return self._applied
 
-    def _changes(self, current: Current | None) -> AclChanges:
+    def _members(self, current: Current | None) -> set[str]:
         # a withdrawn member's rows are still ours to remove
-        members = {*self._policy.members, *(current.directory.members if current else ())}
-        live = read_acls(self._admin)
+        return {*self._policy.members, *(current.directory.members if current else ())}
+
+    def _changes(self, live: set[AclRow], members: set[str]) -> AclChanges:
         changes = acl_changes(live, self._desired.rows, members)
         self._applied.acls_removed = [*changes.gone]
         self._applied.acls_created = [*changes.replacing, *changes.new]
-        after = (live - {*changes.gone}) | {*self._applied.acls_created}
-        topics = [topic.name for topic in self._desired.topics if topic.name.startswith("alerts.")]
-        self._applied.sight = [*sight_changes(AclSet(live), AclSet(after), self._desired, members, topics)]
         return changes
 
     def run(self) -> Applied:
         topics = Topics(self._admin)
         current = self._current_directory() if DIRECTORY_TOPIC in topics else None
-        changes = self._changes(current)
+        changes = self._changes(read_acls(self._admin), self._members(current))
         create_acls(self._admin, changes.replacing)
         delete_acls(self._admin, changes.gone)
         self._apply_topics(topics)

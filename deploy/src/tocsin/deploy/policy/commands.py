@@ -137,8 +137,7 @@ def sees(
     policy = read_policy(*files)
     _known(policy, member)
     desired = _compiled(policy)
-    topics = [topic.name for topic in desired.topics if topic.name.startswith("alerts.")]
-    _show_seen(seen_by(_live(home), desired, [member], topics), output, f"what {member} sees")
+    _show_seen(seen_by(_live(home), desired, [member], desired.alert_topics), output, f"what {member} sees")
 
 
 def _show_seen(found: Iterable[Seen], output: Output, title: str) -> None:

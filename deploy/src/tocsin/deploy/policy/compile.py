@@ -78,6 +78,11 @@ class Desired:
     warnings: tuple[str, ...]
 
     @property
+    def alert_topics(self) -> list[str]:
+        """The names of the topics that sight is of."""
+        return [topic.name for topic in self.topics if topic.name.startswith("alerts.")]
+
+    @property
     def rows(self) -> frozenset[AclRow]:
         """The ACL rows of all grants."""
         return frozenset(grant.row for grant in self.grants)
