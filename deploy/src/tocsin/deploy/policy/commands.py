@@ -23,7 +23,9 @@ from tocsin.schemas.names import AlertTopic
 
 CHANGES: Final = 3
 
-policy_app = typer.Typer(help="Who shares what with whom: topics, users and ACLs from one file.", no_args_is_help=True)
+policy_app = typer.Typer(
+    help="Who shares what with whom: topics, users and ACLs from policy files.", no_args_is_help=True
+)
 
 FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="The policy, YAML.", exists=True)]
 PolicyOption = Annotated[
