@@ -288,20 +288,30 @@ def small_policy(members: int = 4) -> dict[str, Any]:
             **readers,
         },
         "agreements": [
-            _agreement("both", ["se", "de"], both),
-            _agreement("sweden", ["se"], ["reader-02"]),
+            agreement("both", ["se", "de"], both),
+            agreement("sweden", ["se"], ["reader-02"]),
         ],
+        "transfers": [transfer("se", "de")],
     }
 
 
-def _agreement(name: str, places: list[str], members: list[str]) -> dict[str, Any]:
+def agreement(name: str, places: list[str], members: list[str], **other: Any) -> dict[str, Any]:
+    """An agreement that gives `members` the takedowns of `places` up to GREEN, unless `other` says more."""
     return {
         "id": name,
         "alerts_of": places,
         "types": ["site-taken-down"],
         "up_to": "GREEN",
+        "purposes": ["CSE_DISRUPTION"],
+        "legal_basis": "GDPR_6_1_F",
         "to": {"members": members},
+        **other,
     }
+
+
+def transfer(*places: str, plane: str = "private") -> dict[str, Any]:
+    """A row of a transfer matrix: the alerts of each of `places` may reach the members of each."""
+    return {"from": [*places], "to": [*places], "plane": plane, "mechanism": "EEA", "reference": "GDPR"}
 
 
 def values(alerts: Iterable[Alert]) -> Iterator[bytes]:

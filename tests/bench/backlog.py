@@ -12,6 +12,7 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from tests.unit.schemas.samples import DAY_MS, SUBJECTS, TOKEN, sample
+from tests.world import agreement
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import encode
@@ -53,13 +54,7 @@ def policy() -> dict[str, Any]:
         "coalition": "bench",
         "members": {PUBLISHER: publisher, **readers},
         "agreements": [
-            {
-                "id": "everything",
-                "alerts_of": ["se"],
-                "types": list(SUBJECTS),
-                "up_to": Tlp.AMBER_STRICT.value,
-                "to": {"members": list(READERS)},
-            }
+            agreement("everything", ["se"], list(READERS), types=list(SUBJECTS), up_to=Tlp.AMBER_STRICT.value)
         ],
     }
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from tests.bench.backlog import AUDIENCE, TOPICS, alert, readers_of
 from tests.bench.backlog import policy as bench_policy
-from tests.world import World, is_copy, takedown, wait_until
+from tests.world import World, agreement, is_copy, takedown, wait_until
 from tocsin.consumers.entry import Entry, Given
 from tocsin.consumers.ledger import MARK_KEY, Mark, encode_entry, encode_mark
 from tocsin.producers.publisher import Publisher
@@ -59,8 +59,7 @@ def policy() -> dict[str, Any]:
     made = bench_policy()
     made["members"][OTHER] = {"role": "hotline", "jurisdiction": "de", "publishes": ["site-taken-down"]}
     made["members"]["reader-de"] = {"role": "isp", "jurisdiction": "de", "subscription": {"everything": True}}
-    sight = {"id": "de", "alerts_of": ["de"], "types": ["site-taken-down"], "up_to": "GREEN"}
-    made["agreements"].append({**sight, "to": {"members": ["reader-de"]}})
+    made["agreements"].append(agreement("de", ["de"], ["reader-de"]))
     return made
 
 

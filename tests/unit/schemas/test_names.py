@@ -102,6 +102,8 @@ def test_fixed_ids() -> None:
         211: "dispute.v1",
         212: "hold.v1",
         213: "release.v1",
+        214: "policy-change.v1",
+        215: "acl-snapshot.v1",
     }
 
 

@@ -30,7 +30,8 @@ from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.output import HOME, HomeOption, console, log_beside_output
 from tocsin.deploy.policy.apply import apply_policy
 from tocsin.deploy.policy.compile import FANOUT
-from tocsin.deploy.policy.document import Member, Policy, read_policy
+from tocsin.deploy.policy.document import Member, Policy
+from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.producers.imports import Accepted, Context, Profile, read_rows
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.bundle import Bundle
@@ -160,7 +161,7 @@ class _Demo:
         console.print(
             f"Kafka at {self.cluster.bootstrap} (TLS, SCRAM, ACLs). {len(self.policy.members)} members in "
             f"{len(self.policy.jurisdictions())} jurisdictions, {len(self.policy.agreements)} agreements: "
-            f"{len(applied.topics_created)} topics, {len(applied.acls_created)} ACLs.",
+            f"{applied.count('CREATE', 'TOPIC')} topics, {applied.count('CREATE', 'ACL')} ACLs.",
             soft_wrap=True,
         )
         log = (self.home / "fanout.log").open("wb")
@@ -354,7 +355,7 @@ class _Demo:
         if len(self._copies(NEWCOMER)) != len(live):
             _fail(f"{NEWCOMER} was given something twice")
         console.print(
-            f"{len(applied.acls_created)} ACLs more. {len(live)} live alerts came, once each, within "
+            f"{applied.count('CREATE', 'ACL')} ACLs more. {len(live)} live alerts came, once each, within "
             f"{time.monotonic() - began:.0f} s; what was retracted did not."
         )
 

@@ -5,6 +5,7 @@ TocsinDeployError
 ├── JarInvalid           a downloaded file is not the one that the lock names
 ├── PolicyInvalid        the policy file is wrong; names file, line and remedy
 ├── PolicyNotApplied     the cluster refused a part of it
+├── PlanRefused          a plan is not for this cluster, policy or moment, or lacks an approval
 └── RegistryError        the schema registry cannot listen
 """
 
@@ -29,6 +30,10 @@ class PolicyInvalid(TocsinDeployError):
 
 class PolicyNotApplied(TocsinDeployError):
     """The cluster refused a part of the policy; applying again is safe."""
+
+
+class PlanRefused(TocsinDeployError):
+    """A plan is not for this cluster, policy or moment, or lacks an approval; nothing was changed."""
 
 
 class RegistryError(TocsinDeployError):

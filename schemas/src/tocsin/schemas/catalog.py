@@ -31,6 +31,8 @@ _IDS: Final = {
     211: ("dispute", 1),
     212: ("hold", 1),
     213: ("release", 1),
+    214: ("policy-change", 1),
+    215: ("acl-snapshot", 1),
 }
 
 

@@ -11,6 +11,21 @@ from tocsin.schemas.model_types import Model, Time
 StatusReason = Literal["ERROR", "FALSE_POSITIVE", "ERASURE", "COURT_ORDER", "LE_REQUEST", "DUPLICATE"]
 """Why a revision is not ACTIVE."""
 
+Purpose = Literal["CSE_DISRUPTION", "ONBOARDING_SCREENING", "FRAUD_PREVENTION", "LE_INVESTIGATION"]
+"""What an alert may be used for (GDPR 5(1)(b))."""
+
+LegalBasis = Literal[
+    "GDPR_6_1_C",
+    "GDPR_6_1_E",
+    "GDPR_6_1_F",
+    "ART10_NATIONAL_LAW",
+    "OFFICIAL_AUTHORITY",
+    "LED",
+    "US_314B",
+    "OTHER",
+]
+"""By what law it may be shared."""
+
 
 class CaseRef(Model):
     """An opaque reference in another system."""
@@ -42,17 +57,8 @@ class Header(Model):
     observed_at: Time
     published_at: Time
     expires_at: Time
-    purposes: tuple[Literal["CSE_DISRUPTION", "ONBOARDING_SCREENING", "FRAUD_PREVENTION", "LE_INVESTIGATION"], ...]
-    legal_basis: Literal[
-        "GDPR_6_1_C",
-        "GDPR_6_1_E",
-        "GDPR_6_1_F",
-        "ART10_NATIONAL_LAW",
-        "OFFICIAL_AUTHORITY",
-        "LED",
-        "US_314B",
-        "OTHER",
-    ]
+    purposes: tuple[Purpose, ...]
+    legal_basis: LegalBasis
     basis_ref: str | None = None
     data_categories: tuple[
         Literal["BUSINESS", "SOLE_TRADER", "PRINCIPAL_TOKEN", "ACCOUNT_TOKEN", "CRIMINAL_OFFENCE"], ...

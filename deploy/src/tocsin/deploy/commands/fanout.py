@@ -16,7 +16,7 @@ from tocsin.consumers.fanout import Fanout, FanoutSettings
 from tocsin.consumers.gains import GAINS_MAX
 from tocsin.deploy.output import HOME, HomeOption, console
 from tocsin.deploy.policy.compile import FANOUT, subscriptions
-from tocsin.deploy.policy.document import read_policy
+from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.schemas.bundle import Bundle
 
 GC_THRESHOLD = 100_000

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
 from typing import Any, Final
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
@@ -19,10 +23,15 @@ from confluent_kafka.admin import (
 
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.errors import PolicyNotApplied
+from tocsin.schemas.names import DELIVERY_HOST
+
+log = structlog.get_logger()
 
 # one request of 1,000 takes 0.15 s, 1,000 requests 32 s; Kafka takes 10,000 at most
 BATCH: Final = 1_000
 WAIT_S: Final = 60.0
+# so many rows are asked for one by one; to read all of 50,000 takes a second
+ASKED_MAX: Final = 64
 
 # what our rows are on. One question each: kinds that this release cannot name are not asked for, nor are they ours
 _KINDS: Final = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID, ResourceType.BROKER)
@@ -30,18 +39,26 @@ _KINDS: Final = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIO
 _UNANSWERED: Final = (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT, KafkaError._TRANSPORT)  # noqa: SLF001  # librdkafka's names
 
 
+_ANY: Any = None  # no condition; the library's annotation forgets that it may be left out
+
+
 def read_acls(admin: AdminClient) -> set[AclRow]:
     """Every ACL row on topics, groups, transactional ids and the cluster."""
-    nothing: Any = None  # no condition; the library's annotation forgets that it may be left out
     answers = [
         admin.describe_acls(
-            AclBindingFilter(
-                kind, nothing, ResourcePatternType.ANY, nothing, nothing, AclOperation.ANY, AclPermissionType.ANY
-            )
+            AclBindingFilter(kind, _ANY, ResourcePatternType.ANY, _ANY, _ANY, AclOperation.ANY, AclPermissionType.ANY)
         )
         for kind in _KINDS
     ]
     return {_row(binding) for answer in answers for binding in answer.result(WAIT_S)}
+
+
+class Outcome(StrEnum):
+    """What became of a change: read back, neither refused nor read back in time, or refused."""
+
+    APPLIED = "applied"
+    UNCONFIRMED = "unconfirmed"
+    FAILED = "failed"
 
 
 def create_acls(admin: AdminClient, rows: Sequence[AclRow]) -> None:
@@ -51,8 +68,7 @@ def create_acls(admin: AdminClient, rows: Sequence[AclRow]) -> None:
         KafkaException: refused.
         PolicyNotApplied: not visible in time.
     """
-    _in_batches(rows, lambda part: admin.create_acls([AclBinding(*_parts(row)) for row in part]))
-    _settle(admin, "ACLs are not visible yet", lambda live: [row for row in rows if row not in live])
+    _insist(change_acls(admin, create=rows), "not visible yet")
 
 
 def delete_acls(admin: AdminClient, rows: Sequence[AclRow]) -> None:
@@ -62,26 +78,82 @@ def delete_acls(admin: AdminClient, rows: Sequence[AclRow]) -> None:
         KafkaException: refused.
         PolicyNotApplied: still visible after the waiting time.
     """
-    _in_batches(rows, lambda part: admin.delete_acls([AclBindingFilter(*_parts(row)) for row in part]))
-    _settle(admin, "ACLs are still there", lambda live: [row for row in rows if row in live])
+    _insist(change_acls(admin, delete=rows), "still there")
 
 
-def _in_batches(rows: Sequence[AclRow], send: Callable[[Sequence[AclRow]], Any]) -> None:
-    for start in range(0, len(rows), BATCH):
-        for future in send(rows[start : start + BATCH]).values():
+def _insist(outcomes: Mapping[AclRow, Outcome], what: str) -> None:
+    left = [row for row, outcome in outcomes.items() if outcome is not Outcome.APPLIED]
+    if left:
+        raise PolicyNotApplied(f"{len(left)} ACLs are {what}, e.g. {left[0].text()}; run the command again")
+
+
+def change_acls(
+    admin: AdminClient, *, create: Sequence[AclRow] = (), delete: Sequence[AclRow] = (), live: Collection[AclRow] = ()
+) -> dict[AclRow, Outcome]:
+    """Create or delete rows, and say what became of each: what counts is what is read back.
+
+    With the `live` rows, what is deleted is named by few filters where all that they match is to go: a filter costs
+    the controller a look at every ACL.
+    """
+    rows = [*create, *delete]
+    refused = _send(create, lambda part: admin.create_acls([AclBinding(*_parts(row)) for row in part]))
+    refused |= _send(_filters(delete, live), lambda part: admin.delete_acls([*part]))
+    wanted = {row: row in {*create} for row in rows}
+    outcomes = dict.fromkeys(rows, Outcome.UNCONFIRMED)
+    deadline = time.monotonic() + (0 if refused else WAIT_S)
+    while True:
+        left = [row for row, outcome in outcomes.items() if outcome is not Outcome.APPLIED]
+        there = _among(admin, left)
+        outcomes |= {row: Outcome.APPLIED for row in left if (row in there) == wanted[row]}
+        if Outcome.UNCONFIRMED not in outcomes.values() or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    failed = Outcome.FAILED if refused else Outcome.UNCONFIRMED
+    return {row: failed if outcome is Outcome.UNCONFIRMED else outcome for row, outcome in outcomes.items()}
+
+
+def _send(items: Sequence[Any], send: Callable[[Sequence[Any]], Any]) -> bool:
+    """Send `items` in batches; whether one was refused. What is not answered may have been carried out all the same."""
+    for start in range(0, len(items), BATCH):
+        for future in send(items[start : start + BATCH]).values():
             try:
                 future.result(WAIT_S)
             except KafkaException as failure:
                 if failure.args[0].code() not in _UNANSWERED:
-                    raise
+                    log.warning("acls_refused", reason=str(failure.args[0]))
+                    return True
+    return False
 
 
-def _settle(admin: AdminClient, what: str, left: Callable[[Collection[AclRow]], list[AclRow]]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while rows := left(read_acls(admin)):
-        if time.monotonic() > deadline:
-            raise PolicyNotApplied(f"{len(rows)} {what}, e.g. {rows[0].text()}; run the command again")
-        time.sleep(0.1)
+def _filters(rows: Sequence[AclRow], live: Collection[AclRow]) -> list[AclBindingFilter]:
+    """Filters that match `rows` and, among `live`, nothing else."""
+    groups: dict[AclRow, list[AclRow]] = {}
+    for row in rows:
+        groups.setdefault(_any_name(row), []).append(row)
+    there = Counter(_any_name(row) for row in live)
+    found: list[AclBindingFilter] = []
+    for together, some in groups.items():
+        # all sight of a member: whatever else is made of that kind meanwhile is ours to remove too
+        whole = together.host == DELIVERY_HOST and there[together] == len(some)
+        found += [_whole(together)] if whole else [AclBindingFilter(*_parts(row)) for row in some]
+    return found
+
+
+def _any_name(row: AclRow) -> AclRow:
+    return replace(row, name="", pattern="ANY")
+
+
+def _whole(row: AclRow) -> AclBindingFilter:
+    kind, _, pattern, *rest = _parts(row)
+    return AclBindingFilter(kind, _ANY, pattern, *rest)
+
+
+def _among(admin: AdminClient, rows: Sequence[AclRow]) -> Collection[AclRow]:
+    """Which of `rows` there are; or more than those, where it is quicker to read all."""
+    if len(rows) > ASKED_MAX:
+        return read_acls(admin)
+    answers = [admin.describe_acls(AclBindingFilter(*_parts(row))) for row in rows]
+    return {_row(binding) for answer in answers for binding in answer.result(WAIT_S)}
 
 
 def _row(binding: Any) -> AclRow:

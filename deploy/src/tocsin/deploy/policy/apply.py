@@ -1,13 +1,16 @@
 """Brings a cluster to what the policy says: topics, users, ACLs, bundles, directory. Applying twice changes nothing.
 
-Sight that is to end, ends first, and nothing that is not ours is deleted (see `changes`).
+Sight that is to end, ends first, and nothing that is not ours is deleted (see `changes`). What is done is in the
+journal before it is done. What a later reading does not show is not called applied.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,155 +21,261 @@ from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechani
 
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.errors import PolicyNotApplied
-from tocsin.deploy.policy.acls import WAIT_S, create_acls, delete_acls, read_acls
+from tocsin.deploy.policy.acls import WAIT_S, Outcome, change_acls, read_acls
 from tocsin.deploy.policy.changes import AclChanges, acl_changes
-from tocsin.deploy.policy.compile import FANOUT, compile_policy
-from tocsin.deploy.policy.directory import Current, newest, publish, read_published, successor
+from tocsin.deploy.policy.compile import CANARY, FANOUT, Desired, compile_policy, logins
+from tocsin.deploy.policy.directory import Current, newest, publish, read_published, stay_withdrawn, successor
 from tocsin.deploy.policy.document import Policy
-from tocsin.deploy.policy.secrets import SecretStore
-from tocsin.deploy.policy.sight import SightChange, sight_changes
+from tocsin.deploy.policy.journal import Approval, Change, Journal, Kind, Step, acl_name, read_journal, write
+from tocsin.deploy.policy.plan import Plan, insist_on_approval
+from tocsin.deploy.policy.prove import ELSEWHERE
+from tocsin.deploy.policy.releases import count_releases
+from tocsin.deploy.policy.secrets import MemberKey, SecretStore
+from tocsin.deploy.policy.sight import sight_changes
 from tocsin.deploy.policy.topics import Topics
 from tocsin.schemas.bundle import CA, PASSWORD, Bundle, BundleConfig
 from tocsin.schemas.directory import EXCHANGE
 from tocsin.schemas.files import read_secret
-from tocsin.schemas.names import DIRECTORY_TOPIC
+from tocsin.schemas.names import DELIVERY_HOST, DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC
 from tocsin.schemas.signing import SigningKey
+from tocsin.schemas.uuid7 import uuid7
 
 SCRAM_ITERATIONS: Final = 4096
+ADMINISTRATOR: Final = "administrator"
 
 
 @dataclass(slots=True)
 class Applied:
-    """What one application did, or would do; `sight`, of a plan only, is who gains and who loses it thereby."""
+    """What one application did: its plan, and each of its steps with what became of it."""
 
-    topics_created: list[str] = field(default_factory=list[str])
-    topics_configured: list[str] = field(default_factory=list[str])
-    users_set: list[str] = field(default_factory=list[str])
-    acls_created: list[AclRow] = field(default_factory=list[AclRow])
-    acls_removed: list[AclRow] = field(default_factory=list[AclRow])
+    plan: Plan
+    steps: list[Step] = field(default_factory=list[Step])
     directory_version: int = 0
-    directory_changed: bool = False
-    warnings: list[str] = field(default_factory=list[str])
-    sight: list[SightChange] = field(default_factory=list[SightChange])
 
-    @property
-    def changed(self) -> bool:
-        """Whether anything was different."""
-        return bool(
-            self.topics_created
-            or self.topics_configured
-            or self.users_set
-            or self.acls_created
-            or self.acls_removed
-            or self.directory_changed
-        )
+    def count(self, action: str, what: str) -> int:
+        """How many such steps were taken."""
+        return sum((step.action, step.what, step.outcome) == (action, what, Outcome.APPLIED) for step in self.steps)
 
+    def insist(self) -> None:
+        """Make sure that everything was applied.
 
-def apply_policy(policy: Policy, admin_bundle: Bundle, home: Path) -> Applied:
-    """Apply `policy` to the cluster of `admin_bundle`; secrets go under `home`.
-
-    Raises:
-        PolicyInvalid: it asks for more than a cluster can hold.
-        PolicyNotApplied: the cluster refused a part, or does not show it afterwards. Applying again is safe.
-    """
-    try:
-        return _Application(policy, admin_bundle, SecretStore(home)).run()
-    except KafkaException as failure:
-        raise PolicyNotApplied(f"the cluster refused: {failure.args[0]}; applying again is safe") from failure
+        Raises:
+            PolicyNotApplied: it was not; says how much was, how much is unconfirmed, and how much failed.
+        """
+        left = [step for step in self.steps if step.outcome != Outcome.APPLIED]
+        if left:
+            counts = Counter(step.outcome for step in self.steps)
+            words = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
+            raise PolicyNotApplied(f"{words}, e.g. {left[0].name}; what was to begin has not; run the command again")
 
 
-def plan_policy(policy: Policy, admin_bundle: Bundle, home: Path) -> Applied:
-    """What applying `policy` now would do to topics, users, ACLs and sight; nothing is changed.
+def plan_policy(policy: Policy, admin_bundle: Bundle, home: Path, *, by: str = ADMINISTRATOR) -> Plan:
+    """What applying `policy` now would do; nothing is changed.
 
     Raises:
         PolicyInvalid, PolicyNotApplied: as applying it would.
     """
+    with _said_clearly("the cluster cannot be asked"):
+        application = _Application(policy, admin_bundle, SecretStore(home), by)
+        plan = application.plan()
+        released = count_releases(admin_bundle, plan.gains, application.now) if plan.gains else {}
+        return plan.model_copy(update={"releases": released})
+
+
+def apply_policy(
+    policy: Policy,
+    admin_bundle: Bundle,
+    home: Path,
+    *,
+    by: str = ADMINISTRATOR,
+    plan: Plan | None = None,
+    approvals: Sequence[Approval] = (),
+) -> Applied:
+    """Apply `policy`, and if a `plan` is given nothing but that plan; secrets go under `home`.
+
+    Raises:
+        PolicyInvalid: it asks for more than a cluster can hold.
+        PlanRefused: the plan is not of this policy, cluster and moment, or lacks an approval. Nothing was changed.
+        PolicyNotApplied: the cluster refused a part, or does not show it afterwards. Applying again is safe.
+    """
+    with _said_clearly("the cluster refused"):
+        application = _Application(policy, admin_bundle, SecretStore(home), by)
+        now = application.plan()
+        if plan is not None:
+            plan.check(now)
+        insist_on_approval(plan or now, approvals)
+        applied = application.apply(plan or now, approvals)
+    applied.insist()
+    return applied
+
+
+@contextmanager
+def _said_clearly(what: str) -> Generator[None]:
     try:
-        return _Application(policy, admin_bundle, SecretStore(home)).plan()
+        yield
     except KafkaException as failure:
-        raise PolicyNotApplied(f"the cluster cannot be asked: {failure.args[0]}") from failure
+        raise PolicyNotApplied(f"{what}: {failure.args[0]}; running it again is safe") from failure
 
 
 class _Application:
-    def __init__(self, policy: Policy, admin_bundle: Bundle, store: SecretStore) -> None:
-        self._policy = policy
+    """One look at the cluster, what is to be done by it, and doing it."""
+
+    def __init__(self, policy: Policy, admin_bundle: Bundle, store: SecretStore, by: str) -> None:
+        self.now = datetime.now(UTC)
+        self._file = policy
         self._admin_bundle = admin_bundle
         self._store = store
+        self._by = by
         self._admin = AdminClient(admin_bundle.kafka_config())
-        self._desired = compile_policy(policy, datetime.now(UTC).date())
-        self._applied = Applied(warnings=[*self._desired.warnings])
+        self._topics = Topics(self._admin)
+        self._journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
+        self._directory = self._current_directory() if DIRECTORY_TOPIC in self._topics else None
+        self._policy = stay_withdrawn(self._journal.effective(policy), self._directory)
+        self._desired: Desired = compile_policy(self._policy, self.now, self._journal.glass)
+        self._live = read_acls(self._admin)
+        self._users = _scram_users(self._admin)
+        # a row of a member that has left is ours to remove
+        members = {*self._policy.members, *(self._directory.directory.members if self._directory else ())}
+        self._changes: AclChanges = acl_changes(self._live, self._desired.rows, members, self._journal.denies)
 
     @cached_property
     def _roots(self) -> list[SigningKey]:
         # not before they are needed: they are made when missing, and a plan of a new cluster makes nothing
-        return self._store.roots(self._policy.roots)
-
-    def plan(self) -> Applied:
-        topics = Topics(self._admin)
-        topics.plan(self._desired.topics)
-        self._note_topics(topics)
-        self._applied.users_set = sorted({*self._desired.logins} - _scram_users(self._admin))
-        members = self._members(self._current_directory() if DIRECTORY_TOPIC in topics else None)
-        live = read_acls(self._admin)
-        self._changes(live, members)
-        after = (live - {*self._applied.acls_removed}) | {*self._applied.acls_created}
-        seen = self._desired.alert_topics
-        self._applied.sight = [*sight_changes(AclSet(live), AclSet(after), self._desired, members, seen)]
-        return self._applied
-
-    def _members(self, current: Current | None) -> set[str]:
-        # a withdrawn member's rows are still ours to remove
-        return {*self._policy.members, *(current.directory.members if current else ())}
-
-    def _changes(self, live: set[AclRow], members: set[str]) -> AclChanges:
-        changes = acl_changes(live, self._desired.rows, members)
-        self._applied.acls_removed = [*changes.gone]
-        self._applied.acls_created = [*changes.replacing, *changes.new]
-        return changes
-
-    def run(self) -> Applied:
-        topics = Topics(self._admin)
-        current = self._current_directory() if DIRECTORY_TOPIC in topics else None
-        changes = self._changes(read_acls(self._admin), self._members(current))
-        create_acls(self._admin, changes.replacing)
-        delete_acls(self._admin, changes.gone)
-        self._apply_topics(topics)
-        self._apply_directory(self._apply_bundles(), current)
-        create_acls(self._admin, changes.new)
-        return self._applied
+        return self._store.roots(self._file.roots)
 
     def _current_directory(self) -> Current | None:
-        return newest(read_published(self._admin_bundle), self._policy, self._roots)
+        return newest(read_published(self._admin_bundle), self._file, self._roots)
 
-    def _apply_topics(self, topics: Topics) -> None:
-        topics.apply(self._desired.topics)
-        self._note_topics(topics)
+    # -- what is to be done ------------------------------------------------------------------------------------------
 
-    def _note_topics(self, topics: Topics) -> None:
-        self._applied.topics_created = topics.created
-        self._applied.topics_configured = topics.configured
-        self._applied.warnings += topics.warnings
+    def plan(self) -> Plan:
+        self._topics.plan(self._desired.topics)
+        return Plan(
+            plan_id=str(uuid7()),
+            made_at=self.now,
+            by=self._by,
+            coalition=self._file.coalition,
+            cluster_id=str(self._admin.describe_cluster().result(WAIT_S).cluster_id),
+            policy_sha256=self._file.sha256,
+            acls_sha256=AclSet(self._live).digest().hex(),
+            steps=(*self._sight_steps(), *self._topic_steps(), *self._user_steps(), *self._acl_steps()),
+            releases={},
+            rule=self._journal.rule or self._file.approvals,
+            new_rule=self._file.approvals,
+            warnings=(*self._desired.warnings, *self._topics.warnings),
+        )
 
-    def _apply_bundles(self) -> dict[str, SigningKey]:
-        """Bundles, keys and Kafka users of all members and of the fan-out. Returns the signing keys by owner."""
+    def _sight_steps(self) -> Iterator[Step]:
+        after = (self._live - {*self._changes.removed}) | {*self._changes.created}
+        before_acls, after_acls = AclSet(self._live), AclSet(after)
+        for what, host in (("SIGHT", DELIVERY_HOST), ("DIRECT", ELSEWHERE)):
+            for one in sight_changes(
+                before_acls, after_acls, self._desired, self._policy.members, self._desired.alert_topics, host
+            ):
+                yield Step("CREATE" if one.gains else "DELETE", what, f"{one.member} {one.topic}", one.reasons)
+
+    def _topic_steps(self) -> Iterator[Step]:
+        for name in self._topics.created:
+            yield Step("CREATE", "TOPIC", name)
+        for name in self._topics.configured:
+            yield Step("CHANGE", "TOPIC", name)
+
+    def _user_steps(self) -> Iterator[Step]:
+        for login in self._desired.logins:
+            if login not in self._users:
+                yield Step("CREATE", "USER", login)
+        if self._directory is None:
+            yield Step("CREATE", "DIRECTORY", DIRECTORY_TOPIC)
+        elif self._next_directory(self._store.known_keys(self._policy)) is not None or self._store.lacks_keys(
+            self._policy
+        ):
+            yield Step("CHANGE", "DIRECTORY", DIRECTORY_TOPIC)
+
+    def _acl_steps(self) -> Iterator[Step]:
+        reasons = {grant.row: grant.reasons for grant in self._desired.grants}
+        for row in self._changes.created:
+            yield Step("CREATE", "ACL", acl_name(row), reasons[row])
+        for row in self._changes.removed:
+            yield Step("DELETE", "ACL", acl_name(row), self._journal.reasons(row))
+
+    # -- doing it ----------------------------------------------------------------------------------------------------
+
+    def apply(self, plan: Plan, approvals: Sequence[Approval]) -> Applied:
+        applied = Applied(plan, directory_version=self._directory.directory.version if self._directory else 0)
+        if not plan.steps and plan.policy_sha256 == self._journal.applied and plan.new_rule == plan.rule:
+            return applied
+        doing = _Doing(plan, applied)
+        if POLICY_AUDIT_TOPIC not in self._topics:
+            self._topics.create([topic for topic in self._desired.topics if topic.name == POLICY_AUDIT_TOPIC])
+        change = Change(
+            change_id=plan.plan_id,
+            kind=Kind.BEGUN,
+            at=datetime.now(UTC),
+            by=self._by,
+            policy_sha256=plan.policy_sha256,
+            cluster_id=plan.cluster_id,
+            acls_sha256=plan.acls_sha256,
+            steps=plan.steps,
+            approvals=tuple(approvals),
+            rule=plan.new_rule,
+        )
+        write(self._admin_bundle, change)
+        try:
+            self._do(doing)
+        finally:
+            done = replace(
+                change,
+                kind=Kind.DONE if doing.ended else Kind.FAILED,
+                at=datetime.now(UTC),
+                acls_sha256=AclSet(read_acls(self._admin)).digest().hex(),
+                steps=tuple(applied.steps),
+            )
+            write(self._admin_bundle, done)
+        return applied
+
+    def _do(self, doing: _Doing) -> None:
+        changes = self._changes
+        if not (
+            doing.acls(self._change(create=changes.barring))
+            and doing.acls(self._change(create=changes.replacing))
+            and doing.acls(self._change(delete=changes.gone))
+        ):
+            return  # what was to end has not: nothing begins
+        self._topics.apply()
+        doing.took("TOPIC")
+        keys = self._apply_bundles()
+        doing.took("USER")
+        doing.applied.directory_version = self._apply_directory(keys)
+        doing.took("DIRECTORY")
+        if doing.acls(self._change(delete=changes.lifted)) and doing.acls(self._change(create=changes.new)):
+            doing.took("SIGHT", "DIRECT")
+            doing.ended = True
+
+    def _change(self, **rows: Sequence[AclRow]) -> tuple[str, dict[AclRow, Outcome]]:
+        [(verb, asked)] = rows.items()
+        return verb.upper(), change_acls(self._admin, **rows, live=self._live) if asked else {}
+
+    def _apply_bundles(self) -> list[MemberKey]:
+        """Bundles, keys and Kafka users of the members' logins and of our services. Returns all signing keys."""
         ca_pem = (self._admin_bundle.path / CA).read_bytes()
-        known = _scram_users(self._admin)
-        keys: dict[str, SigningKey] = {}
         passwords: dict[str, str] = {}
+        keys: list[MemberKey] = []
         for folder, config in self._bundles():
             bundle, fresh = self._store.bundle(folder, config, ca_pem)
-            keys[config.member] = self._store.signing_key(folder, config.member)
-            if fresh or config.login not in known:
+            if config.login != CANARY:
+                keys += self._store.keys(folder, config.member)
+            if fresh or config.login not in self._users:
                 passwords[config.login] = read_secret(bundle.path / PASSWORD).decode().strip()
         _set_users(self._admin, passwords)
-        self._applied.users_set = list(passwords)
         self._store.give_token_keys(self._policy)
         return keys
 
     def _bundles(self) -> Iterator[tuple[Path, BundleConfig]]:
-        yield self._store.service(FANOUT), self._bundle_config(FANOUT, EXCHANGE, "exchange", "eu")
+        for service in (FANOUT, CANARY):
+            yield self._store.service(service), self._bundle_config(service, EXCHANGE, "exchange", "eu")
         for name, one in self._policy.members.items():
-            yield self._store.member(name), self._bundle_config(name, name, one.role, one.jurisdiction)
+            for login in logins(self._policy, name):
+                yield self._store.member(login), self._bundle_config(login, name, one.role, one.jurisdiction)
 
     def _bundle_config(self, login: str, member: str, role: str, place: str) -> BundleConfig:
         return BundleConfig(
@@ -180,13 +289,39 @@ class _Application:
             roots_threshold=self._policy.roots_threshold,
         )
 
-    def _apply_directory(self, keys: Mapping[str, SigningKey], current: Current | None) -> None:
-        document = successor(self._policy, keys, current, time.time_ns() // 1_000_000)
-        if document is not None:
-            publish(self._admin_bundle, document, self._roots)
-            self._applied.directory_version, self._applied.directory_changed = document.version, True
-        elif current is not None:
-            self._applied.directory_version = current.directory.version
+    def _next_directory(self, keys: Sequence[MemberKey]) -> Any:
+        return successor(self._policy, keys, self._directory, time.time_ns() // 1_000_000)
+
+    def _apply_directory(self, keys: Sequence[MemberKey]) -> int:
+        document = self._next_directory(keys)
+        if document is None:
+            return self._directory.directory.version if self._directory else 0
+        publish(self._admin_bundle, document, self._roots)
+        return int(document.version)
+
+
+@dataclass(slots=True)
+class _Doing:
+    """How far an application has come."""
+
+    plan: Plan
+    applied: Applied
+    ended: bool = False
+
+    def took(self, *kinds: str) -> None:
+        """Note that all steps of these kinds are done."""
+        for step in self.plan.steps:
+            if step.what in kinds:
+                self.applied.steps.append(step._replace(outcome=Outcome.APPLIED))
+
+    def acls(self, done: tuple[str, Mapping[AclRow, Outcome]]) -> bool:
+        """Note what became of ACLs; whether all were applied."""
+        verb, outcomes = done
+        reasons = {(step.action, step.name): step.reasons for step in self.plan.steps if step.what == "ACL"}
+        for row, outcome in outcomes.items():
+            name = acl_name(row)
+            self.applied.steps.append(Step(verb, "ACL", name, reasons.get((verb, name), ()), outcome))
+        return all(outcome is Outcome.APPLIED for outcome in outcomes.values())
 
 
 def _scram_users(admin: AdminClient) -> set[str]:

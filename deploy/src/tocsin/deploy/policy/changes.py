@@ -6,19 +6,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.deploy.policy.compile import ANY_HOST, FANOUT, USER, fanout_rows, own_rows
+from tocsin.deploy.policy.compile import ANY_HOST, FANOUT, USER, fanout_rows, member_of, own_rows
 from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, Tlp, jurisdiction
 
 
-def is_ours(row: AclRow, members: Collection[str]) -> bool:
-    """Whether `row`, which the policy does not have, is this tool's to remove. Never a DENY: that is a person's word.
+def is_ours(row: AclRow, members: Collection[str], denies: Collection[AclRow] = ()) -> bool:
+    """Whether `row`, which the policy does not have, is this tool's to remove.
 
     Ours are grants of sight (ALLOW READ of alert topics from the delivery host, whoever made them), and rows that some
-    policy may have been compiled to, for the fan-out or for one of `members`, those of today and of the directory.
+    policy may have been compiled to, for the fan-out or for one of `members`, those of today and of the directory. A
+    DENY is a person's word, unless it is on record among `denies` as this tool's.
     """
     if row.permission != "ALLOW":
-        return False
+        return row in denies
     if _is_sight(row):
         return True
     login = row.principal.removeprefix(USER)
@@ -27,7 +28,8 @@ def is_ours(row: AclRow, members: Collection[str]) -> bool:
     if login == FANOUT:
         lane = row.name.removeprefix("audit.")
         return row in fanout_rows([lane] if _is_jurisdiction(lane) else [])
-    return login in members and (row in own_rows(login) or _is_publishing(row) or _is_direct(row))
+    member = member_of(login)
+    return member in members and (row in own_rows(member, login) or _is_publishing(row) or _is_direct(row))
 
 
 def _is_sight(row: AclRow) -> bool:
@@ -64,28 +66,45 @@ def _is_jurisdiction(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AclChanges:
-    """Three steps in this order: what replaces a row that goes, what goes, what is new."""
+    """Steps, in order: what denies, what replaces a row that goes, what goes, what no longer denies, what is new."""
 
+    barring: tuple[AclRow, ...]
     replacing: tuple[AclRow, ...]
     gone: tuple[AclRow, ...]
+    lifted: tuple[AclRow, ...]
     new: tuple[AclRow, ...]
 
+    @property
+    def created(self) -> tuple[AclRow, ...]:
+        """All rows that are made."""
+        return (*self.barring, *self.replacing, *self.new)
 
-def acl_changes(live: Collection[AclRow], wanted: Collection[AclRow], members: Collection[str]) -> AclChanges:
-    """How to get from `live` to `wanted`; rows that are not ours stay.
+    @property
+    def removed(self) -> tuple[AclRow, ...]:
+        """All rows that are deleted."""
+        return (*self.gone, *self.lifted)
+
+
+def acl_changes(
+    live: Collection[AclRow], wanted: Collection[AclRow], members: Collection[str], denies: Collection[AclRow] = ()
+) -> AclChanges:
+    """How to get from `live` to `wanted`; rows that are not ours stay (see `is_ours`).
 
     What is to end, ends first. But creating and deleting are never one step, so where a member has sight of a topic
     before and after, by other rows, the new row comes before the old one goes: it never loses it in between.
     """
-    gone = [row for row in live if row not in wanted and is_ours(row, members)]
+    ending = [row for row in live if row not in wanted and is_ours(row, members, denies)]
+    gone = [row for row in ending if row.permission == "ALLOW"]
     going = AclSet(gone)
+    barring: list[AclRow] = []
     replacing: list[AclRow] = []
     new: list[AclRow] = []
     for row in wanted:
         if row not in live:
             kept = _reads_alerts(row) and _sees(going, row)
-            (replacing if kept else new).append(row)
-    return AclChanges(_in_order(replacing), _in_order(gone), _in_order(new))
+            (barring if row.permission != "ALLOW" else replacing if kept else new).append(row)
+    lifted = [row for row in ending if row.permission != "ALLOW"]
+    return AclChanges(*map(_in_order, (barring, replacing, gone, lifted, new)))
 
 
 def _reads_alerts(row: AclRow) -> bool:

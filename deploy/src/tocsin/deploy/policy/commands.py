@@ -12,14 +12,20 @@ from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl import AclSet
 from tocsin.deploy.cluster.local import LocalCluster
+from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
 from tocsin.deploy.policy.acls import read_acls
-from tocsin.deploy.policy.apply import apply_policy, plan_policy
+from tocsin.deploy.policy.apply import ADMINISTRATOR, Applied, apply_policy, plan_policy
 from tocsin.deploy.policy.compile import Desired, compile_policy
-from tocsin.deploy.policy.document import Policy, read_policy
+from tocsin.deploy.policy.document import Policy
+from tocsin.deploy.policy.journal import Step
+from tocsin.deploy.policy.plan import Plan, approve, load_approvals, save_approval
+from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.prove import findings
 from tocsin.deploy.policy.sight import Seen, look, missing, seen_by
 from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.names import AlertTopic
+from tocsin.schemas.signing import SigningKey
 
 CHANGES: Final = 3
 
@@ -32,13 +38,29 @@ PolicyOption = Annotated[
     list[Path], typer.Option("--policy", help="The policy, which says why an ACL exists.", exists=True)
 ]
 TopicArgument = Annotated[str, typer.Argument(help="An alert topic: alerts.de.site-taken-down.green")]
+MemberArgument = Annotated[str, typer.Argument(help="A member of the policy.")]
+PlanOption = Annotated[Path | None, typer.Option("--plan", help="Nothing but this plan, as saved.", exists=True)]
+ByOption = Annotated[str, typer.Option("--by", envvar="USER", help="Who does it, for the record.")]
+
+_SIGNS: Final = {"CREATE": "+", "CHANGE": "~", "DELETE": "-"}
+_WORDS: Final = {
+    "SIGHT": "sight",
+    "DIRECT": "direct reading",
+    "TOPIC": "topic",
+    "USER": "user",
+    "DIRECTORY": "directory",
+}
 
 
 @policy_app.command()
 def check(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
-    """Check the policy in FILE... without a cluster, and say what it comes to."""
+    """Check the policy in FILE... without a cluster: is it sound, do its invariants hold, do its tests pass.
+
+    Invariants are tried as of now and of every later moment at which something begins by itself.
+    """
     policy = read_policy(*files)
     desired = _compiled(policy)
+    found = [{"what": one.what, "from": one.at.isoformat(), "found": one.text} for one in findings(policy, _now())]
     row = {
         "members": len(policy.members),
         "jurisdictions": len(policy.jurisdictions()),
@@ -46,58 +68,116 @@ def check(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
         "topics": len(desired.topics),
         "ACLs": len(desired.grants),
         "warnings": len(desired.warnings),
+        "invariants": len(policy.invariants),
+        "tests": len(policy.tests),
     }
     _warn(desired.warnings)
-    show([row], output, title="sound")
+    show([*found, *([] if found else [row])], output, title="wrong" if found else "sound")
+    if found:
+        raise typer.Exit(1)
 
 
 @policy_app.command()
-def plan(files: FilesArgument, home: HomeOption = HOME, output: OutputOption = Output.TABLE) -> None:
+def plan(
+    files: FilesArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="Save it, to be approved and applied.")] = None,
+    by: ByOption = ADMINISTRATOR,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+) -> None:
     """Show what `apply` would change: who gains and who loses sight, then topics, users and ACLs. Changes nothing.
 
     Exit codes: 0 nothing to do, 3 there are changes, 1 failed, 2 usage.
     """
-    planned = plan_policy(read_policy(*files), LocalCluster(home).admin(), home)
-    rows: list[dict[str, Any]] = [
-        {"": "+" if one.gains else "-", "what": "sight", "of": one.topic, "by": one.member, "why": _why(one.reasons)}
-        for one in planned.sight
-    ]
-    changes = [
-        *(("+", "topic", name) for name in planned.topics_created),
-        *(("~", "topic", name) for name in planned.topics_configured),
-        *(("+", "user", name) for name in planned.users_set),
-        *(("-", "ACL", row.text()) for row in planned.acls_removed),
-        *(("+", "ACL", row.text()) for row in planned.acls_created),
-    ]
-    rows += [{"": sign, "what": what, "of": name, "by": None, "why": None} for sign, what, name in changes]
-    show(rows, output, title="would change")
+    planned = plan_policy(_sound(read_policy(*files)), LocalCluster(home).admin(), home, by=by)
+    show([_step_row(step) for step in planned.steps], output, title="would change")
     _warn(planned.warnings)
+    if out is not None:
+        planned.save(out)
     if output is Output.TABLE:
-        gains = sum(one.gains for one in planned.sight)
-        console.print(f"{gains} gain sight, {len(planned.sight) - gains} lose it; {len(changes)} other changes")
-    if rows:
+        _summary(planned, out)
+    if planned.steps:
         raise typer.Exit(CHANGES)
 
 
+def _summary(planned: Plan, out: Path | None) -> None:
+    console.print(
+        f"narrowing: {len(planned.losses)} lose sight; widening: {len(planned.gains)} gain it, who would be given up to"
+        f" {sum(planned.releases.values())} live alerts; {len(planned.changes)} changes to the cluster",
+        soft_wrap=True,
+    )
+    if planned.approvals_needed:
+        console.print(f"needs the approval of {planned.approvals_needed} of {', '.join(planned.rule.approvers)}")
+    if out is not None:
+        console.print(f"saved: tocsin policy apply FILE... --plan {out}", soft_wrap=True)
+
+
+def _step_row(step: Step) -> dict[str, Any]:
+    who, _, topic = step.name.partition(" ")
+    sight = step.what in ("SIGHT", "DIRECT")
+    return {
+        "": _SIGNS[step.action],
+        "what": _WORDS.get(step.what, step.what),
+        "of": topic if sight else step.name,
+        "by": who if sight else None,
+        "why": _why(step.reasons) if sight else ", ".join(step.reasons) or None,
+    }
+
+
+@policy_app.command(name="approve")
+def approve_plan(
+    plan_file: Annotated[Path, typer.Argument(metavar="PLAN", help="As `plan --out` saved it.", exists=True)],
+    key: Annotated[Path, typer.Option("--key", help="Your signing key, PEM, mode 0600.", exists=True)],
+    name: Annotated[str, typer.Option("--as", help="Your name among the policy's approvers.")],
+) -> None:
+    """Give your signed word for the plan in PLAN, once you have read it; it is put beside it."""
+    planned = Plan.load(plan_file)
+    show([_step_row(step) for step in planned.steps], Output.TABLE, title="what you approve")
+    approval = approve(planned, name, SigningKey.load(key, name))
+    known = planned.rule.approvers.get(name)
+    if known != approval.public.hex():
+        whose = "no approver of the policy in force" if known is None else "known by another key"
+        raise typer.BadParameter(f"{name} is {whose}", param_hint="--as")
+    console.print(f"approved: {save_approval(plan_file, approval)}", soft_wrap=True)
+
+
 @policy_app.command()
-def apply(files: FilesArgument, home: HomeOption = HOME, output: OutputOption = Output.TABLE) -> None:
-    """Create topics, users and ACLs, end sight that the policy no longer gives, and publish the directory."""
-    applied = apply_policy(read_policy(*files), LocalCluster(home).admin(), home)
-    _warn(applied.warnings)
-    rows = [
-        {"what": "topics created", "count": len(applied.topics_created)},
-        {"what": "topics configured", "count": len(applied.topics_configured)},
-        {"what": "users set", "count": len(applied.users_set)},
-        {"what": "ACLs created", "count": len(applied.acls_created)},
-        {"what": "ACLs removed", "count": len(applied.acls_removed)},
-        {"what": "directory version", "count": applied.directory_version},
+def apply(
+    files: FilesArgument,
+    saved: PlanOption = None,
+    by: ByOption = ADMINISTRATOR,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create topics, users and ACLs, end sight that the policy no longer gives, and publish the directory.
+
+    Exit codes: 0 all of it is applied, 1 failed, refused or unconfirmed, 2 usage. Running it again is safe.
+    """
+    policy = _sound(read_policy(*files))
+    planned = None if saved is None else Plan.load(saved)
+    approvals = [] if saved is None else [*load_approvals(saved)]
+    applied = apply_policy(policy, LocalCluster(home).admin(), home, by=by, plan=planned, approvals=approvals)
+    show_applied(applied, output)
+
+
+def show_applied(applied: Applied, output: Output) -> None:
+    """Show what was done."""
+    _warn(applied.plan.warnings)
+    counted = [
+        ("topics created", applied.count("CREATE", "TOPIC")),
+        ("topics configured", applied.count("CHANGE", "TOPIC")),
+        ("users set", applied.count("CREATE", "USER")),
+        ("ACLs created", applied.count("CREATE", "ACL")),
+        ("ACLs removed", applied.count("DELETE", "ACL")),
+        ("directory version", applied.directory_version),
     ]
-    show(rows, output, title="applied" if applied.changed else "nothing to change")
+    rows = [{"what": what, "count": count} for what, count in counted]
+    show(rows, output, title="applied" if applied.steps else "nothing to change")
 
 
 @policy_app.command()
 def explain(
-    member: Annotated[str, typer.Argument(help="A member of the policy.")],
+    member: MemberArgument,
     topic: TopicArgument,
     files: PolicyOption,
     home: HomeOption = HOME,
@@ -111,9 +191,9 @@ def explain(
     if not seen.allowed:
         absent = [
             {"agreement": one.agreement, "what is missing": one.condition}
-            for one in missing(policy, member, parsed, datetime.now(UTC).date())
+            for one in missing(policy, member, parsed, _now())
         ]
-        if seen.rule is None and output is Output.TABLE:
+        if output is Output.TABLE:
             show(absent, output, title="no agreement gives it")
         raise typer.Exit(1)
 
@@ -130,10 +210,7 @@ def who(
 
 @policy_app.command()
 def sees(
-    member: Annotated[str, typer.Argument(help="A member of the policy.")],
-    files: PolicyOption,
-    home: HomeOption = HOME,
-    output: OutputOption = Output.TABLE,
+    member: MemberArgument, files: PolicyOption, home: HomeOption = HOME, output: OutputOption = Output.TABLE
 ) -> None:
     """Which alerts MEMBER is given, by the live ACLs, those made by hand included."""
     policy = read_policy(*files)
@@ -155,13 +232,26 @@ def _why(reasons: tuple[str, ...]) -> str:
     return ", ".join(reasons) or "not in the policy: made by hand, or of an earlier one"
 
 
+def _sound(policy: Policy) -> Policy:
+    """`policy`, if what it must never come to does not come of it."""
+    found = [*findings(policy, _now())]
+    if found:
+        more = f" (and {len(found) - 1} more: tocsin policy check FILE...)" if len(found) > 1 else ""
+        raise PolicyInvalid(f"{found[0].what}: {found[0].text}{more}")
+    return policy
+
+
 def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
 
 
 def _compiled(policy: Policy) -> Desired:
-    return compile_policy(policy, datetime.now(UTC).date())
+    return compile_policy(policy, _now())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _live(home: Path) -> AclSet:

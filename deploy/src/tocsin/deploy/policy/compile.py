@@ -5,16 +5,16 @@ A prefix always ends with `.`, and TLP leaves are literal: a prefix `...amber` w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from typing import Final
 
 from tocsin.consumers.acl import AclRow
 from tocsin.consumers.acl_reader import ROWS_MAX
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.deploy.errors import PolicyInvalid
-from tocsin.deploy.policy.document import Agreement, Policy
+from tocsin.deploy.policy.document import Agreement, Plane, Policy, Prohibition, Transfer
 from tocsin.schemas.directory import SECRETARIAT_ROLE
 from tocsin.schemas.names import (
     ACCESS_AUDIT_TOPIC,
@@ -34,6 +34,8 @@ from tocsin.schemas.names import (
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 FANOUT: Final = "fanout"
+# a login without rights, to see that none are given to everyone
+CANARY: Final = "canary"
 ANY_HOST: Final = "*"
 USER: Final = "User:"
 
@@ -69,8 +71,24 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """Sight of one topic that one person gave one member in an emergency, past all agreements, until it ends."""
+
+    member: str
+    topic: str
+    by: str
+    why: str
+    until: datetime
+
+    @property
+    def text(self) -> str:
+        """Why its ACL exists."""
+        return f"break-glass by {self.by} until {self.until.isoformat(timespec='seconds')}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
-    """What the cluster should have. `warnings` are agreements that share with nobody, or nothing."""
+    """What the cluster should have. `warnings` are parts that do nothing, e.g. agreements that share with nobody."""
 
     topics: tuple[Topic, ...]
     logins: tuple[str, ...]
@@ -88,14 +106,15 @@ class Desired:
         return frozenset(grant.row for grant in self.grants)
 
 
-def compile_policy(policy: Policy, today: date) -> Desired:
-    """What `policy` means on `today`.
+def compile_policy(policy: Policy, now: datetime, glass: Sequence[BreakGlass] = ()) -> Desired:
+    """What `policy`, and the break-glass grants beside it, mean at `now`.
 
     Raises:
         PolicyInvalid: more ACL rows on topics than the fan-out can read.
     """
+    compiler = _Compiler(policy, now)
     reasons: dict[AclRow, list[str]] = {}
-    for row, reason in _all_rows(policy, today):
+    for row, reason in compiler.rows(glass):
         known = reasons.setdefault(row, [])
         if reason not in known:
             known.append(reason)
@@ -104,10 +123,43 @@ def compile_policy(policy: Policy, today: date) -> Desired:
         raise PolicyInvalid(f"{on_topics} ACL rows on topics, {ROWS_MAX} can be read safely: share fewer labels apart")
     return Desired(
         topics=tuple(_topics(policy)),
-        logins=(FANOUT, *policy.members),
+        logins=(FANOUT, CANARY, *(login for name in policy.members for login in logins(policy, name))),
         grants=tuple(Grant(row, tuple(why)) for row, why in reasons.items()),
-        warnings=tuple(_warnings(policy, today)),
+        warnings=tuple(compiler.warnings()),
     )
+
+
+def logins(policy: Policy, member: str) -> tuple[str, ...]:
+    """The Kafka users of a member: its own, and `<member>.<suffix>`."""
+    return (member, *(f"{member}.{suffix}" for suffix in policy.members[member].logins))
+
+
+def member_of(login: str) -> str:
+    """Whose a login is, if it is a member's."""
+    return login.partition(".")[0]
+
+
+class Mechanisms:
+    """The transfer matrix at one moment."""
+
+    def __init__(self, policy: Policy, now: datetime) -> None:
+        self._policy = policy
+        self._by: dict[tuple[str, str, Plane], Transfer] = {
+            (source, to, transfer.plane): transfer
+            for transfer in reversed(policy.transfers)
+            if transfer.in_force(now)
+            for source in policy.expand(transfer.source)
+            for to in policy.expand(transfer.to)
+        }
+
+    def between(self, place: str, member: str) -> Transfer | None:
+        """By what the alerts of `place` may reach `member`, the first row that says so; None: by nothing."""
+        one = self._policy.members[member]
+        return self._by.get((place, one.jurisdiction, one.plane))
+
+    def allow(self, place: str, member: str) -> bool:
+        """Whether the alerts of `place` may reach `member`: at home they need no mechanism."""
+        return self._policy.members[member].jurisdiction == place or self.between(place, member) is not None
 
 
 def subscriptions(policy: Policy) -> dict[str, Subscription]:
@@ -124,20 +176,6 @@ def subscriptions(policy: Policy) -> dict[str, Subscription]:
         for name, member in policy.members.items()
         if (wish := member.subscription) is not None
     }
-
-
-def _warnings(policy: Policy, today: date) -> Iterator[str]:
-    lanes = set(policy.jurisdictions())
-    for one in policy.agreements:
-        parties = list(policy.matching(one.to))
-        if not parties:
-            yield f"agreement {one.id}: its parties match nobody, so it shares with nobody"
-        elif not any(policy.members[name].status == "active" for name in parties):
-            yield f"agreement {one.id}: none of its parties is active, so it shares with nobody"
-        if not one.in_force(today):
-            yield f"agreement {one.id}: not in force on {today}, so it grants nothing"
-        if not policy.expand(one.alerts_of) & lanes:
-            yield f"agreement {one.id}: no member is of {', '.join(one.alerts_of)}, so there is nothing to share"
 
 
 # -- topics ----------------------------------------------------------------------------------------------------------
@@ -172,8 +210,10 @@ def _kept(days: int) -> dict[str, str]:
 # -- ACL rows --------------------------------------------------------------------------------------------------------
 
 
-def _allow(login: str, operation: str, kind: str, name: str, *, host: str = ANY_HOST) -> AclRow:
-    """An ALLOW row; a name that ends with `.` is a prefix, every other one literal."""
+def _row(
+    login: str, operation: str, kind: str, name: str, *, host: str = ANY_HOST, permission: str = "ALLOW"
+) -> AclRow:
+    """A row; a name that ends with `.` is a prefix, every other one literal."""
     return AclRow(
         resource_type=kind,
         name=name,
@@ -181,77 +221,181 @@ def _allow(login: str, operation: str, kind: str, name: str, *, host: str = ANY_
         principal=f"{USER}{login}",
         host=host,
         operation=operation,
-        permission="ALLOW",
+        permission=permission,
     )
-
-
-def _all_rows(policy: Policy, today: date) -> Iterator[tuple[AclRow, str]]:
-    for row in fanout_rows(policy.jurisdictions()):
-        yield row, "the fan-out's work"
-    for name in policy.members:
-        yield from _member_rows(policy, name)
-    for agreement in policy.agreements:
-        if agreement.in_force(today):
-            for row in _agreement_rows(policy, agreement):
-                yield row, f"agreement {agreement.id}"
-
-
-def _member_rows(policy: Policy, name: str) -> Iterator[tuple[AclRow, str]]:
-    member = policy.members[name]
-    # suspended and withdrawn ones too: they are still sent withdrawal notices, and acknowledge them
-    for row in own_rows(name):
-        yield row, "every member's own"
-    if member.status == "active":
-        for kind in member.publishes:
-            yield _publishing_row(name, member.jurisdiction, kind), f"publishes {kind.value}"
-        if member.role == SECRETARIAT_ROLE:
-            for row in _revising_rows(name, policy.jurisdictions()):
-                yield row, "revises for any publisher"
 
 
 def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
     """What the fan-out needs to work on `lanes`, and no more."""
     for prefix in ("alerts.", "ledger.", "outbox."):
-        yield _allow(FANOUT, "READ", "TOPIC", prefix)
+        yield _row(FANOUT, "READ", "TOPIC", prefix)
     for prefix in ("inbox.", "ledger."):
-        yield _allow(FANOUT, "WRITE", "TOPIC", prefix)
+        yield _row(FANOUT, "WRITE", "TOPIC", prefix)
     # no prefix: audit.policy, audit.access and audit.checkpoints are not the fan-out's to write
     for place in lanes:
-        yield _allow(FANOUT, "WRITE", "TOPIC", audit_topic(place))
-    yield _allow(FANOUT, "READ", "TOPIC", DIRECTORY_TOPIC)
-    yield _allow(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.")
-    yield _allow(FANOUT, "READ", "GROUP", "fanout.")
-    yield _allow(FANOUT, "DESCRIBE", "CLUSTER", "kafka-cluster")
+        yield _row(FANOUT, "WRITE", "TOPIC", audit_topic(place))
+    yield _row(FANOUT, "READ", "TOPIC", DIRECTORY_TOPIC)
+    yield _row(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.")
+    yield _row(FANOUT, "READ", "GROUP", "fanout.")
+    yield _row(FANOUT, "DESCRIBE", "CLUSTER", "kafka-cluster")
 
 
-def own_rows(member: str) -> Iterator[AclRow]:
-    """What every member needs. No TRANSACTIONAL_ID: an open transaction would hold back all readers of a topic."""
-    yield _allow(member, "READ", "TOPIC", inbox_topic(member))
+def own_rows(member: str, login: str) -> Iterator[AclRow]:
+    """What a member's login needs to receive, and to send the exchange word.
+
+    No TRANSACTIONAL_ID: an open transaction would hold back all readers of a topic.
+    """
+    yield _row(login, "READ", "TOPIC", inbox_topic(member))
     for operation in ("WRITE", "READ"):
-        yield _allow(member, operation, "TOPIC", outbox_topic(member))
-    yield _allow(member, "READ", "TOPIC", DIRECTORY_TOPIC)
-    yield _allow(member, "READ", "TOPIC", CHECKPOINTS_TOPIC)
-    yield _allow(member, "READ", "GROUP", f"{member}.")
+        yield _row(login, operation, "TOPIC", outbox_topic(member))
+    yield _row(login, "READ", "TOPIC", CHECKPOINTS_TOPIC)
+    yield _row(login, "READ", "GROUP", f"{member}.")
+    yield directory_row(login)
 
 
-def _publishing_row(member: str, place: str, kind: AlertType) -> AclRow:
-    return _allow(member, "WRITE", "TOPIC", f"alerts.{place}.{kind.value}.")
+def directory_row(login: str) -> AclRow:
+    """What who publishes needs too: to know which of its keys count."""
+    return _row(login, "READ", "TOPIC", DIRECTORY_TOPIC)
 
 
-def _revising_rows(member: str, places: Collection[str]) -> Iterator[AclRow]:
-    """Who may revise for others writes every alert topic: a publisher that is gone cannot retract."""
-    for place in places:
-        for kind in AlertType:
-            yield _publishing_row(member, place, kind)
+def publishing_row(login: str, place: str, kind: AlertType) -> AclRow:
+    """The right to publish one type of one jurisdiction."""
+    return _row(login, "WRITE", "TOPIC", f"alerts.{place}.{kind.value}.")
 
 
-def _agreement_rows(policy: Policy, agreement: Agreement) -> Iterator[AclRow]:
-    host = ANY_HOST if agreement.direct else DELIVERY_HOST
-    # what a group names beyond the members' jurisdictions has no topics yet
-    places = sorted(policy.expand(agreement.alerts_of) & set(policy.jurisdictions()))
-    for member in policy.matching(agreement.to):
-        if policy.members[member].status == "active":
-            for place in places:
+def barring_rows(login: str) -> Iterator[AclRow]:
+    """What keeps the login of a member that is not active from alerts, whatever else is granted."""
+    for operation in ("READ", "WRITE"):
+        yield _row(login, operation, "TOPIC", "alerts.", permission="DENY")
+
+
+class _Compiler:
+    """What a policy means at one moment."""
+
+    def __init__(self, policy: Policy, now: datetime) -> None:
+        self._policy = policy
+        self._now = now
+        self._lanes = policy.jurisdictions()
+        self._mechanisms = Mechanisms(policy, now)
+        self._prohibited: dict[str, set[str]] = {}
+        for prohibition in policy.prohibitions:
+            if prohibition.in_force(now):
+                topics = {topic.name for topic in policy.topics(prohibition)}
+                for member in policy.matching(prohibition.to):
+                    self._prohibited.setdefault(member, set()).update(topics)
+
+    def rows(self, glass: Sequence[BreakGlass]) -> Iterator[tuple[AclRow, str]]:
+        """Every row and a reason for it; a row may come again with another reason."""
+        for row in fanout_rows(self._lanes):
+            yield row, "the fan-out's work"
+        for name in self._policy.members:
+            yield from self._member_rows(name)
+        for prohibition in self._policy.prohibitions:
+            if prohibition.in_force(self._now):
+                for row in self._denying_rows(prohibition):
+                    yield row, f"prohibition {prohibition.id}"
+        for agreement in self._policy.agreements:
+            if agreement.in_force(self._now):
+                yield from self._agreement_rows(agreement)
+        for one in glass:
+            if self._now < one.until and self._policy.members[one.member].active:
+                yield _row(one.member, "READ", "TOPIC", one.topic, host=DELIVERY_HOST), one.text
+
+    def _member_rows(self, name: str) -> Iterator[tuple[AclRow, str]]:
+        member = self._policy.members[name]
+        for login in logins(self._policy, name):
+            work = member.logins.get(login.partition(".")[2], "all")
+            # suspended and withdrawn ones too: they are still sent withdrawal notices, and acknowledge them
+            for row in own_rows(name, login) if work != "publish" else [directory_row(login)]:
+                yield row, "every member's own"
+            if not member.active:
+                for row in barring_rows(login):
+                    yield row, f"{name} is {member.status}"
+            elif work != "receive":
+                yield from self._publishing_rows(name, login)
+
+    def _publishing_rows(self, name: str, login: str) -> Iterator[tuple[AclRow, str]]:
+        member = self._policy.members[name]
+        for kind in member.publishes:
+            yield publishing_row(login, member.jurisdiction, kind), f"publishes {kind.value}"
+        if member.role == SECRETARIAT_ROLE:
+            # a publisher that is gone cannot retract
+            for place in self._lanes:
+                for kind in AlertType:
+                    yield publishing_row(login, place, kind), "revises for any publisher"
+
+    def _denying_rows(self, prohibition: Prohibition) -> Iterator[AclRow]:
+        """Of all labels by prefix, which holds for topics that are yet to be made; else each by name."""
+        names: Iterable[str] = (topic.name for topic in self._policy.topics(prohibition))
+        if prohibition.above is None:
+            names = dict.fromkeys(f"{name.rpartition('.')[0]}." for name in names)
+            if not prohibition.types:
+                names = dict.fromkeys(f"{name.rpartition('.')[0].rpartition('.')[0]}." for name in names)
+        listed = [*names]
+        for member in self._policy.matching(prohibition.to):
+            for login in logins(self._policy, member):
+                for name in listed:
+                    yield _row(login, "READ", "TOPIC", name, permission="DENY")
+
+    def _agreement_rows(self, agreement: Agreement) -> Iterator[tuple[AclRow, str]]:
+        # what a group names beyond the members' jurisdictions has no topics yet
+        places = sorted(self._policy.expand(agreement.alerts_of).intersection(self._lanes))
+        labels = agreement.up_to.and_below()
+        for member in self._policy.matching(agreement.to):
+            one = self._policy.members[member]
+            prohibited = self._prohibited.get(member, frozenset[str]())
+            for place in places if one.active else ():
+                transfer = self._mechanisms.between(place, member)
+                if transfer is None and place != one.jurisdiction:
+                    continue
+                by = "" if place == one.jurisdiction or transfer is None else f" by {transfer.text}"
                 for kind in agreement.types:
-                    for tlp in agreement.up_to.and_below():
-                        yield _allow(member, "READ", "TOPIC", AlertTopic(place, kind, tlp).name, host=host)
+                    for tlp in labels:
+                        topic = AlertTopic(place, kind, tlp).name
+                        if topic not in prohibited:
+                            for row in self._reading_rows(agreement, member, topic):
+                                yield row, f"agreement {agreement.id}{by}"
+
+    def _reading_rows(self, agreement: Agreement, member: str, topic: str) -> Iterator[AclRow]:
+        if not agreement.direct:
+            yield _row(member, "READ", "TOPIC", topic, host=DELIVERY_HOST)
+            return
+        for login in logins(self._policy, member):
+            if self._policy.members[member].logins.get(login.partition(".")[2]) != "publish":
+                yield _row(login, "READ", "TOPIC", topic)
+
+    # -- what does nothing -------------------------------------------------------------------------------------------
+
+    def warnings(self) -> Iterator[str]:
+        """Parts of the policy that share nothing, or with nobody."""
+        for agreement in self._policy.agreements:
+            yield from self._agreement_warnings(agreement)
+        for prohibition in self._policy.prohibitions:
+            if not [*self._policy.matching(prohibition.to)]:
+                yield f"prohibition {prohibition.id}: its parties match nobody, so it forbids nothing"
+
+    def _agreement_warnings(self, agreement: Agreement) -> Iterator[str]:
+        name, policy = f"agreement {agreement.id}", self._policy
+        parties = list(policy.matching(agreement.to))
+        active = [member for member in parties if policy.members[member].active]
+        if not parties:
+            yield f"{name}: its parties match nobody, so it shares with nobody"
+        elif not active:
+            yield f"{name}: none of its parties is active, so it shares with nobody"
+        if not agreement.in_force(self._now):
+            yield f"{name}: not in force on {self._now.date()}, so it grants nothing"
+        places = policy.expand(agreement.alerts_of).intersection(self._lanes)
+        if not places:
+            yield f"{name}: no member is of {', '.join(agreement.alerts_of)}, so there is nothing to share"
+        wanting: dict[tuple[str, str, Plane], int] = {}
+        for member in active:
+            one = policy.members[member]
+            for place in places:
+                if not self._mechanisms.allow(place, member):
+                    key = (place, one.jurisdiction, one.plane)
+                    wanting[key] = wanting.get(key, 0) + 1
+        for (place, to, plane), count in sorted(wanting.items()):
+            yield (
+                f"{name}: no transfer mechanism from {place} to {to} ({plane}), so {count} of its parties get nothing"
+                f" of {place}; add a row to transfers, or narrow the agreement"
+            )

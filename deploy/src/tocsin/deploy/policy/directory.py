@@ -6,16 +6,14 @@ can write to the topic must not get a key of theirs signed by us.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-
-from tocsin.deploy.errors import PolicyNotApplied
-from tocsin.deploy.policy.acls import WAIT_S
-from tocsin.deploy.policy.document import Policy
+from tocsin.deploy.errors import PolicyInvalid, PolicyNotApplied
+from tocsin.deploy.policy.document import Member, Policy
+from tocsin.deploy.policy.records import Published, append_all, read_all
+from tocsin.deploy.policy.secrets import MemberKey
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.directory import (
     EXCHANGE,
@@ -28,21 +26,13 @@ from tocsin.schemas.directory import (
 )
 from tocsin.schemas.errors import DirectoryInvalid
 from tocsin.schemas.names import DIRECTORY_TOPIC
-from tocsin.schemas.signing import SIGNATURE_HEADER, Headers, SigningKey
+from tocsin.schemas.signing import SIGNATURE_HEADER, SigningKey
 
 DAY_MS: Final = 86_400_000
 KEY_LIFE_MS: Final = 366 * DAY_MS
 DIRECTORY_LIFE_MS: Final = 90 * DAY_MS
 # members' clocks may be behind ours
 CLOCK_SLACK_MS: Final = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A record of the topic."""
-
-    value: bytes
-    headers: Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +67,8 @@ def newest(records: Iterable[Published], policy: Policy, roots: Sequence[Signing
     return max(found, key=lambda one: one.directory.version, default=None)
 
 
-def successor(policy: Policy, keys: Mapping[str, SigningKey], current: Current | None, now_ms: int) -> Directory | None:
-    """The next document for `keys` (owner -> key).
+def successor(policy: Policy, keys: Iterable[MemberKey], current: Current | None, now_ms: int) -> Directory | None:
+    """The next document, in which `keys` count.
 
     None while the current one says the same, is signed by as many root keys as the policy has, and is not half expired.
     """
@@ -97,6 +87,28 @@ def successor(policy: Policy, keys: Mapping[str, SigningKey], current: Current |
     return None if same and current.signatures >= policy.roots else document
 
 
+def stay_withdrawn(policy: Policy, current: Current | None) -> Policy:
+    """`policy` with those whom it no longer names: withdrawn, still told of withdrawals.
+
+    Raises:
+        PolicyInvalid: it names as active who has left: ids are never used again.
+    """
+    found = current.directory.members if current else {}
+    back = [
+        name
+        for name, one in policy.members.items()
+        if one.status != "withdrawn" and name in found and found[name].status == "WITHDRAWN"
+    ]
+    if back:
+        raise PolicyInvalid(f"members.{back[0]}: has left, and ids are never used again; give it another")
+    left = {
+        name: Member.model_validate({"role": one.role, "jurisdiction": one.jurisdiction, "status": "withdrawn"})
+        for name, one in found.items()
+        if name not in policy.members and name != EXCHANGE
+    }
+    return policy.model_copy(update={"members": {**policy.members, **left}}) if left else policy
+
+
 def _members(policy: Policy, before: Directory | None) -> dict[str, DirectoryMember]:
     """The policy's members, and those that it no longer names: withdrawn, since ids are never used again."""
     gone = {name: replace(one, status="WITHDRAWN") for name, one in (before.members if before else {}).items()}
@@ -107,12 +119,12 @@ def _members(policy: Policy, before: Directory | None) -> dict[str, DirectoryMem
     return {**gone, **named, EXCHANGE: DirectoryMember(EXCHANGE, "exchange", "eu", "ACTIVE")}
 
 
-def _keys(keys: Mapping[str, SigningKey], before: Directory | None, now_ms: int) -> dict[str, DirectoryKey]:
+def _keys(keys: Iterable[MemberKey], before: Directory | None, now_ms: int) -> dict[str, DirectoryKey]:
     known = dict(before.keys) if before else {}
-    for owner, key in keys.items():
+    for key in keys:
         if key.key_id not in known:
             known[key.key_id] = DirectoryKey(
-                key.key_id, owner, key.public, now_ms - CLOCK_SLACK_MS, now_ms + KEY_LIFE_MS
+                key.key_id, key.member, key.public, now_ms - CLOCK_SLACK_MS, now_ms + KEY_LIFE_MS
             )
     return known
 
@@ -121,67 +133,11 @@ def _keys(keys: Mapping[str, SigningKey], before: Directory | None, now_ms: int)
 
 
 def read_published(admin_bundle: Bundle) -> list[Published]:
-    """All records of the topic, oldest first; none while it has just been made.
-
-    Raises:
-        PolicyNotApplied: not read to its end in time.
-    """
-    consumer = Consumer(
-        {
-            **admin_bundle.kafka_config(),
-            "group.id": "admin.directory",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-        }
-    )
-    try:
-        consumer.assign([TopicPartition(DIRECTORY_TOPIC, 0, 0)])
-        return _to_end(consumer)
-    finally:
-        consumer.close()
-
-
-def _to_end(consumer: Consumer) -> list[Published]:
-    found: list[Published] = []
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        message = consumer.poll(1.0)
-        error = message.error() if message else None
-        if message is None or (error and error.code() in _NO_LEADER_YET):
-            continue
-        if error and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
-            return found
-        if error:
-            raise KafkaException(error)
-        pairs = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-        headers = [(name, content) for name, content in pairs if content is not None]
-        found.append(Published(message.value() or b"", headers))
-    raise PolicyNotApplied(f"{DIRECTORY_TOPIC} could not be read to its end in {WAIT_S:.0f} s; run the command again")
+    """All records of the topic, oldest first; none while it has just been made. Raises PolicyNotApplied."""
+    return read_all(admin_bundle, DIRECTORY_TOPIC)
 
 
 def publish(admin_bundle: Bundle, document: Directory, roots: Sequence[SigningKey]) -> None:
-    """Sign `document` and append it to the topic.
-
-    Raises:
-        PolicyNotApplied: not acknowledged.
-    """
+    """Sign `document` and append it to the topic. Raises PolicyNotApplied."""
     value, headers = sign_directory(document, roots)
-    producer = Producer({**admin_bundle.kafka_config(), "enable.idempotence": True})
-    failures: list[KafkaError] = []
-    producer.produce(
-        DIRECTORY_TOPIC,
-        value,
-        DIRECTORY_TOPIC.encode(),
-        headers=cast("Any", headers),
-        on_delivery=lambda error, _: failures.append(error) if error else None,
-    )
-    if producer.flush(WAIT_S) or failures:
-        raise PolicyNotApplied(f"the directory was not published: {failures or 'no answer in time'}; run it again")
-
-
-_NO_LEADER_YET: Final = (
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  # librdkafka's name
-)
+    append_all(admin_bundle, DIRECTORY_TOPIC, DIRECTORY_TOPIC, [Published(value, headers)])

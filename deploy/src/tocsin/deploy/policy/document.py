@@ -1,18 +1,19 @@
-"""The policy: members, agreements and subscriptions, checked. Errors name file, line and remedy."""
+"""The policy: members, agreements, transfer matrix, prohibitions and what must never happen, checked. Pure."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from tocsin.deploy.errors import PolicyInvalid
-from tocsin.deploy.policy.yaml_file import Place, YamlFile, read_yaml
+from tocsin.deploy.policy.yaml_file import Place
 from tocsin.schemas.errors import NameInvalid
-from tocsin.schemas.names import AlertType, Tlp, jurisdiction, member_id
+from tocsin.schemas.header import LegalBasis, Purpose
+from tocsin.schemas.names import AlertTopic, AlertType, Tlp, jurisdiction, member_id
 
 Role = Literal[
     "bank",
@@ -28,6 +29,13 @@ Role = Literal[
     "secretariat",
 ]
 Status = Literal["active", "suspended", "withdrawn"]
+Plane = Literal["private", "police"]
+POLICE: Role = "police"
+
+Mechanism = Literal[
+    "EEA", "ADEQUACY", "SCC", "BCR", "DEROGATION", "NATIONAL_LAW", "LED", "LED_SAFEGUARDS", "INTERNATIONAL_AGREEMENT"
+]
+"""By what an alert may leave a jurisdiction: GDPR chapter V, for the police the LED's (EU 2016/680) chapter V."""
 
 
 def _checked(rule: Callable[[str], str]) -> AfterValidator:
@@ -40,10 +48,24 @@ def _checked(rule: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _alert_topic(text: str) -> str:
+    return AlertTopic.parse(text).name
+
+
 MemberId = Annotated[str, _checked(member_id)]
 Jurisdiction = Annotated[str, _checked(jurisdiction)]
+AlertTopicName = Annotated[str, _checked(_alert_topic)]
 # three letters at least, so that no group can be taken for a jurisdiction
 GroupName = Annotated[str, Field(pattern=r"^[a-z0-9-]{3,40}$")]
+Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{2,60}$")]
+Suffix = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+Text = Annotated[str, Field(min_length=1, max_length=280)]
+Contact = Annotated[str, Field(pattern=r"^([^@\s]{1,64}@[^@\s]{1,255}|\+[0-9]{7,15})$")]
+PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Some = Annotated[tuple[str, ...], Field(min_length=1)]
+
+Moment = date | AwareDatetime
+"""A day, which counts as a whole and in UTC, or a time with its zone."""
 
 
 class Faults(ValueError):
@@ -55,7 +77,40 @@ class Faults(ValueError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Timed(_Part):
+    """What counts for a time only. Days belong to it whole; a time given for its end does not."""
+
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        if self.begins and self.ends and self.ends <= self.begins:
+            raise ValueError(f"valid_to {self.valid_to} lies before valid_from {self.valid_from}; swap or correct them")
+        return self
+
+    @property
+    def begins(self) -> datetime | None:
+        """From when it counts; None: always has."""
+        return None if self.valid_from is None else _start(self.valid_from)
+
+    @property
+    def ends(self) -> datetime | None:
+        """From when it no longer counts; None: never."""
+        if self.valid_to is None or isinstance(self.valid_to, datetime):
+            return self.valid_to
+        return _start(self.valid_to) + timedelta(days=1)
+
+    def in_force(self, now: datetime) -> bool:
+        """Whether it counts at `now`."""
+        return (self.begins is None or self.begins <= now) and (self.ends is None or now < self.ends)
+
+
+def _start(moment: Moment) -> datetime:
+    return moment if isinstance(moment, datetime) else datetime.combine(moment, time(), UTC)
 
 
 class Wish(_Part):
@@ -75,13 +130,28 @@ class Wish(_Part):
 
 
 class Member(_Part):
-    """An organisation. `publishes` are the alert types that it may write in its jurisdiction."""
+    """An organisation. `publishes` are the alert types that it may write in its jurisdiction.
+
+    `logins` are Kafka users beside its own, `<member>.<suffix>`: one that may only publish, one that may only receive.
+    """
 
     role: Role
     jurisdiction: Jurisdiction
+    contacts: tuple[Contact, ...] = ()
     publishes: tuple[AlertType, ...] = ()
+    logins: dict[Suffix, Literal["publish", "receive"]] = {}
     status: Status = "active"
     subscription: Wish | None = None
+
+    @property
+    def plane(self) -> Plane:
+        """What law a transfer to it comes under."""
+        return "police" if self.role == POLICE else "private"
+
+    @property
+    def active(self) -> bool:
+        """Whether it may be given alerts and may publish."""
+        return self.status == "active"
 
 
 class Parties(_Part):
@@ -90,41 +160,95 @@ class Parties(_Part):
     members: tuple[MemberId, ...] = Field(default=(), min_length=1)
     roles: tuple[Role, ...] = Field(default=(), min_length=1)
     jurisdictions: tuple[str, ...] = Field(default=(), min_length=1)
+    outside: tuple[str, ...] = Field(default=(), min_length=1)
     without: tuple[MemberId, ...] = ()
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
-        if not (self.members or self.roles or self.jurisdictions):
+        if not (self.members or self.roles or self.jurisdictions or self.outside):
             raise ValueError("name members, roles or jurisdictions: an empty audience is nobody, not everybody")
         return self
 
 
-class Agreement(_Part):
-    """Who may see which alerts of which jurisdictions, up to which label.
+class Agreement(Timed):
+    """Who may see which alerts of which jurisdictions, up to which label, for what and by what law.
 
     `direct` lets the parties' own clients read the alert topics, past the fan-out and its audit.
     """
 
-    id: str = Field(pattern=r"^[a-z0-9-]{2,60}$")
-    alerts_of: tuple[str, ...] = Field(min_length=1)
+    id: Id
+    alerts_of: Some
     to: Parties
     types: tuple[AlertType, ...] = Field(min_length=1)
     up_to: Tlp
+    purposes: tuple[Purpose, ...] = Field(min_length=1)
+    legal_basis: LegalBasis
+    basis_ref: Text | None = None
     direct: bool = False
-    valid_from: date | None = None
-    valid_to: date | None = None
+
+
+class Transfer(Timed):
+    """A row of the transfer matrix: by what alerts of some jurisdictions may reach others' members. No row = denied."""
+
+    source: Some = Field(alias="from")
+    to: Some
+    plane: Plane
+    mechanism: Mechanism
+    reference: Text
+
+    @property
+    def text(self) -> str:
+        """As it is cited: `ADEQUACY (EU) 2021/1772`."""
+        return f"{self.mechanism} {self.reference}"
+
+
+class Reach(_Part):
+    """Alerts of some jurisdictions (left out = any), types (any), labels above one (all), and members."""
+
+    id: Id
+    alerts_of: tuple[str, ...] = Field(default=(), min_length=1)
+    types: tuple[AlertType, ...] = Field(default=(), min_length=1)
+    above: Tlp | None = None
+    to: Parties
+
+    @property
+    def labels(self) -> tuple[Tlp, ...]:
+        """The labels that are meant."""
+        return tuple(Tlp) if self.above is None else tuple(Tlp)[len(self.above.and_below()) :]
 
     @model_validator(mode="after")
-    def _begins_before_it_ends(self) -> Self:
-        if self.valid_from and self.valid_to and self.valid_to < self.valid_from:
-            raise ValueError(f"valid_to {self.valid_to} lies before valid_from {self.valid_from}; swap or correct them")
+    def _some_label(self) -> Self:
+        if not self.labels:
+            raise ValueError(f"above: no label is above {self.above}; name a more open one, or leave `above` out")
         return self
 
-    def in_force(self, today: date) -> bool:
-        """Whether it counts on `today`; both dates belong to it."""
-        return (self.valid_from is None or self.valid_from <= today) and (
-            self.valid_to is None or today <= self.valid_to
-        )
+
+class Prohibition(Reach, Timed):
+    """What nobody may be given whatever agreements, or hand-made ACLs, say: compiled to DENY."""
+
+    reason: Text
+
+
+class Invariant(Reach):
+    """What must never be so, by any ACL: a prohibition forbids it, an invariant finds it out."""
+
+    says: Text
+
+
+class Expectation(_Part):
+    """A test of the policy: that a member sees a topic, or does not, and by which agreement."""
+
+    member: MemberId
+    topic: AlertTopicName
+    sees: bool
+    by: Id | None = None
+
+
+class Approvals(_Part):
+    """Whose signed word a plan that widens sight needs: of so many of these people, by their public keys in hex."""
+
+    widening: int = Field(ge=0)
+    approvers: dict[Suffix, PublicKey] = {}
 
 
 class Policy(_Part):
@@ -136,6 +260,11 @@ class Policy(_Part):
     groups: dict[GroupName, Annotated[tuple[Jurisdiction, ...], Field(min_length=1)]] = {}
     members: dict[MemberId, Member] = Field(min_length=1)
     agreements: tuple[Agreement, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+    prohibitions: tuple[Prohibition, ...] = ()
+    invariants: tuple[Invariant, ...] = ()
+    tests: tuple[Expectation, ...] = ()
+    approvals: Approvals = Approvals(widening=0)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -146,38 +275,27 @@ class Policy(_Part):
     def _faults(self) -> Iterator[tuple[Place, str]]:
         if self.roots_threshold > self.roots:
             yield ("roots_threshold",), f"more than roots ({self.roots}), so no directory could be valid; lower it"
-        seen: set[str] = set()
-        for index, agreement in enumerate(self.agreements):
-            place: Place = ("agreements", index)
-            if agreement.id in seen:
-                yield (*place, "id"), f"another agreement is called {agreement.id}; every id stands once"
-            seen.add(agreement.id)
-            yield from self._unknown_names(agreement, place)
+        if self.approvals.widening > len(self.approvals.approvers):
+            yield ("approvals", "widening"), "more than approvers, so no plan could be approved; add some or lower it"
+        yield from _Names(self).faults()
 
-    def _unknown_names(self, agreement: Agreement, place: Place) -> Iterator[tuple[Place, str]]:
-        places = {*self.groups, *self.jurisdictions()}
-        named: list[tuple[Place, tuple[str, ...], Iterable[str], str]] = [
-            (("alerts_of",), agreement.alerts_of, places, "group, nor the jurisdiction of a member; correct it"),
-            (("to", "jurisdictions"), agreement.to.jurisdictions, places, "group, nor a member's jurisdiction"),
-            (("to", "members"), agreement.to.members, self.members, "member; add it under members"),
-            (("to", "without"), agreement.to.without, self.members, "member; add it under members"),
-        ]
-        for key, names, known, text in named:
-            for at, name in enumerate(names):
-                if name not in known:
-                    yield (*place, *key, at), f"{name!r} is no {text}"
+    @property
+    def sha256(self) -> str:
+        """Names what the files say, however they are written: the hex digest of their content in canonical JSON."""
+        content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def jurisdictions(self) -> tuple[str, ...]:
         """Every jurisdiction that has a member, sorted: each is a lane."""
         return tuple(sorted({member.jurisdiction for member in self.members.values()}))
 
-    def expand(self, names: tuple[str, ...]) -> set[str]:
+    def expand(self, names: Iterable[str]) -> set[str]:
         """Jurisdictions, with groups replaced by theirs."""
         return {one for name in names for one in self.groups.get(name, (name,))}
 
     def matching(self, parties: Parties) -> Iterator[str]:
         """The members that `parties` names."""
-        places = self.expand(parties.jurisdictions)
+        places, outside = self.expand(parties.jurisdictions), self.expand(parties.outside)
         for name, member in self.members.items():
             if (
                 name not in parties.without
@@ -185,85 +303,69 @@ class Policy(_Part):
                 and (not parties.roles or member.role in parties.roles)
                 # not `places`: what a group expands to must never decide whether there is a condition
                 and (not parties.jurisdictions or member.jurisdiction in places)
+                and member.jurisdiction not in outside
             ):
                 yield name
 
-
-# -- reading ---------------------------------------------------------------------------------------------------------
-
-
-def read_policy(*paths: Path) -> Policy:
-    """The policy in YAML files: their members, groups and agreements together; all else stands in one of them.
-
-    Raises:
-        PolicyInvalid: naming file, line and remedy, one line for each fault.
-    """
-    merged = _Merged()
-    for path in paths:
-        merged.add(read_yaml(path))
-    try:
-        return Policy.model_validate(merged.content)
-    except ValidationError as error:
-        raise PolicyInvalid("\n".join(merged.explain(error))) from error
+    def topics(self, reach: Reach) -> Iterator[AlertTopic]:
+        """The alert topics that there are of what `reach` names."""
+        named = self.expand(reach.alerts_of)
+        for place in self.jurisdictions():
+            if reach.alerts_of and place not in named:
+                continue
+            for kind in reach.types or AlertType:
+                for tlp in reach.labels:
+                    yield AlertTopic(place, kind, tlp)
 
 
-class _Merged:
-    """Several files as one, and which file and line each part came from."""
+class _Names:
+    """Whether what parts of a policy name is there."""
 
-    def __init__(self) -> None:
-        self.content: dict[str, Any] = {}
-        self._files: list[YamlFile] = []
-        self._origin: dict[Place, tuple[YamlFile, Place]] = {}
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._lanes = {*policy.jurisdictions()}
+        self._places = {*policy.groups, *self._lanes}
 
-    def add(self, file: YamlFile) -> None:
-        """Add a file. Raises PolicyInvalid."""
-        if not isinstance(file.content, dict):
-            raise PolicyInvalid(f"{file.where(())}: a policy has keys: coalition, members, agreements")
-        self._files.append(file)
-        for key, value in file.content.items():
-            if key in ("members", "groups") and isinstance(value, dict):
-                for name, part in value.items():
-                    self._put((key, str(name)), file, (key, str(name)))
-                    self.content.setdefault(key, {})[name] = part
-            elif key == "agreements" and isinstance(value, list):
-                together = self.content.setdefault(key, [])
-                for index in range(len(value)):
-                    self._put((key, len(together) + index), file, (key, index))
-                together.extend(value)
-            else:
-                self._put((str(key),), file, (str(key),))
-                self.content[str(key)] = value
+    def faults(self) -> Iterator[tuple[Place, str]]:
+        """What is named and not there, or there twice."""
+        policy = self._policy
+        for key in ("agreements", "prohibitions", "invariants"):
+            yield from self._twice(key)
+            for index, part in enumerate(getattr(policy, key)):
+                yield from self._unknown_places((key, index, "alerts_of"), part.alerts_of)
+                yield from self._unknown_parties((key, index, "to"), part.to)
+        for index, transfer in enumerate(policy.transfers):
+            yield from self._unknown_places(("transfers", index, "from"), transfer.source)
+            yield from self._unknown_places(("transfers", index, "to"), transfer.to)
+        for index, test in enumerate(policy.tests):
+            yield from self._untestable(("tests", index), test)
 
-    def _put(self, place: Place, file: YamlFile, there: Place) -> None:
-        if place in self._origin:
-            first, at = self._origin[place]
-            raise PolicyInvalid(f"{file.where(there)}: {place[-1]!r} stands at {first.where(at)} already; keep one")
-        self._origin[place] = file, there
+    def _twice(self, key: str) -> Iterator[tuple[Place, str]]:
+        seen: set[str] = set()
+        for index, part in enumerate(getattr(self._policy, key)):
+            if part.id in seen:
+                yield (key, index, "id"), f"another of the {key} is called {part.id}; every id stands once"
+            seen.add(part.id)
 
-    def explain(self, error: ValidationError) -> Iterator[str]:
-        """One line for each fault: `file:line: place: what to do`."""
-        for one in error.errors():
-            loc = tuple(part for part in one["loc"] if part != "[key]")
-            cause = one.get("ctx", {}).get("error")
-            faults = cause.faults if isinstance(cause, Faults) else [((), _remedy(one["type"], one["msg"]))]
-            for place, text in faults:
-                whole = (*loc, *place)
-                yield f"{self._where(whole)}: {'.'.join(map(str, whole)) or 'policy'}: {text}"
+    def _unknown_places(self, place: Place, names: Iterable[str]) -> Iterator[tuple[Place, str]]:
+        for at, name in enumerate(names):
+            if name not in self._places:
+                yield (*place, at), f"{name!r} is no group, nor the jurisdiction of a member; correct it"
 
-    def _where(self, place: Place) -> str:
-        for length in (2, 1):
-            if place[:length] in self._origin:
-                file, there = self._origin[place[:length]]
-                return file.where((*there, *place[length:]))
-        return ", ".join(str(file.path) for file in self._files)
+    def _unknown_parties(self, place: Place, parties: Parties) -> Iterator[tuple[Place, str]]:
+        yield from self._unknown_places((*place, "jurisdictions"), parties.jurisdictions)
+        yield from self._unknown_places((*place, "outside"), parties.outside)
+        for key in ("members", "without"):
+            for at, name in enumerate(getattr(parties, key)):
+                if name not in self._policy.members:
+                    yield (*place, key, at), f"{name!r} is no member; add it under members"
 
-
-_REMEDIES = {
-    "extra_forbidden": "no such key here; correct its spelling or remove it",
-    "missing": "is missing; add it",
-    "too_short": "is empty, which could be read as nobody or as everybody; name some, or remove the key",
-}
-
-
-def _remedy(kind: str, message: str) -> str:
-    return _REMEDIES.get(kind) or message.removeprefix("Value error, ")
+    def _untestable(self, place: Place, test: Expectation) -> Iterator[tuple[Place, str]]:
+        if test.member not in self._policy.members:
+            yield (*place, "member"), f"{test.member!r} is no member; add it under members"
+        if AlertTopic.parse(test.topic).jurisdiction not in self._lanes:
+            yield (*place, "topic"), f"no member is of this jurisdiction, so there is no {test.topic}; correct it"
+        if test.by is not None and all(test.by != one.id for one in self._policy.agreements):
+            yield (*place, "by"), f"{test.by!r} is no agreement; correct it or remove it"
+        if test.by is not None and not test.sees:
+            yield (*place, "by"), "what is not seen is seen by no agreement; remove it"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.deploy.policy.compile import USER, Desired
+from tocsin.deploy.policy.compile import USER, Desired, Mechanisms
 from tocsin.deploy.policy.document import Agreement, Parties, Policy
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic
 
@@ -34,9 +34,12 @@ class Missing:
     condition: str
 
 
-def readers(acls: AclSet, members: Collection[str], topic: str) -> dict[str, AclRow]:
-    """Which of `members` may be given the alerts of `topic`, each with the ACL that lets it."""
-    found = acls.readers(topic, DELIVERY_HOST, [f"{USER}{member}" for member in members])
+def readers(acls: AclSet, members: Collection[str], topic: str, host: str = DELIVERY_HOST) -> dict[str, AclRow]:
+    """Which of `members` may be given the alerts of `topic`, each with the ACL that lets it.
+
+    From another `host`: which of their own clients may read it.
+    """
+    found = acls.readers(topic, host, [f"{USER}{member}" for member in members])
     return {member: found[f"{USER}{member}"] for member in sorted(members) if f"{USER}{member}" in found}
 
 
@@ -58,18 +61,18 @@ def _reasons(desired: Desired) -> Mapping[AclRow | None, tuple[str, ...]]:
     return {grant.row: grant.reasons for grant in desired.grants}
 
 
-def missing(policy: Policy, member: str, topic: AlertTopic, today: date) -> Iterator[Missing]:
+def missing(policy: Policy, member: str, topic: AlertTopic, now: datetime) -> Iterator[Missing]:
     """What stands between `member` and sight of `topic`, for each agreement; nothing for one that gives it."""
     for agreement in policy.agreements:
-        condition = next(_unmet(policy, agreement, member, topic, today), None)
+        condition = next(_unmet(policy, agreement, member, topic, now), None)
         if condition is not None:
             yield Missing(agreement.id, condition)
 
 
-def _unmet(policy: Policy, agreement: Agreement, member: str, topic: AlertTopic, today: date) -> Iterator[str]:
-    standing = policy.members[member].status
-    if standing != "active":
-        yield f"{member} is {standing}"
+def _unmet(policy: Policy, agreement: Agreement, member: str, topic: AlertTopic, now: datetime) -> Iterator[str]:
+    one = policy.members[member]
+    if not one.active:
+        yield f"{member} is {one.status}"
     if topic.jurisdiction not in policy.expand(agreement.alerts_of):
         yield f"alerts_of does not have {topic.jurisdiction}"
     if topic.type not in agreement.types:
@@ -77,8 +80,17 @@ def _unmet(policy: Policy, agreement: Agreement, member: str, topic: AlertTopic,
     if topic.tlp not in agreement.up_to.and_below():
         yield f"up_to is {agreement.up_to.value}"
     yield from _outside(policy, agreement.to, member)
-    if not agreement.in_force(today):
-        yield f"not in force on {today}"
+    if not agreement.in_force(now):
+        yield f"not in force on {now.date()}"
+    if not Mechanisms(policy, now).allow(topic.jurisdiction, member):
+        yield f"no transfer mechanism from {topic.jurisdiction} to {one.jurisdiction} ({one.plane}) on {now.date()}"
+    for prohibition in policy.prohibitions:
+        if (
+            prohibition.in_force(now)
+            and topic in policy.topics(prohibition)
+            and member in policy.matching(prohibition.to)
+        ):
+            yield f"prohibition {prohibition.id} forbids it: {prohibition.reason}"
 
 
 def _outside(policy: Policy, parties: Parties, member: str) -> Iterator[str]:
@@ -91,6 +103,8 @@ def _outside(policy: Policy, parties: Parties, member: str) -> Iterator[str]:
         yield f"to.roles does not have {one.role}"
     if parties.jurisdictions and one.jurisdiction not in policy.expand(parties.jurisdictions):
         yield f"to.jurisdictions does not have {one.jurisdiction}"
+    if one.jurisdiction in policy.expand(parties.outside):
+        yield f"to.outside has {one.jurisdiction}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +118,17 @@ class SightChange:
 
 
 def sight_changes(
-    before: AclSet, after: AclSet, desired: Desired, members: Collection[str], topics: Iterable[str]
+    before: AclSet,
+    after: AclSet,
+    desired: Desired,
+    members: Collection[str],
+    topics: Iterable[str],
+    host: str = DELIVERY_HOST,
 ) -> Iterator[SightChange]:
-    """Who gains and who loses sight of which of `topics` when the ACLs change so."""
+    """Who gains and who loses sight of which of `topics` when the ACLs change so; from another host: direct reading."""
     reasons = _reasons(desired)
     for topic in topics:
-        had, has = readers(before, members, topic), readers(after, members, topic)
+        had, has = readers(before, members, topic, host), readers(after, members, topic, host)
         for member in sorted(had.keys() ^ has.keys()):
             rule = has.get(member) or had[member]
             yield SightChange(member, topic, member in has, reasons.get(rule, ()))

@@ -31,6 +31,8 @@ class Topics:
         self._admin = admin
         self._copies, self._min_isr = replication(len(cluster.brokers))
         self._there: Mapping[str, TopicMetadata] = cluster.topics
+        self._wrong: list[ConfigResource] = []
+        self._missing: list[Topic] = []
         self.created: list[str] = []
         self.configured: list[str] = []
         self.warnings: list[str] = []
@@ -38,22 +40,25 @@ class Topics:
     def __contains__(self, name: str) -> bool:
         return name in self._there
 
-    def apply(self, wanted: Sequence[Topic]) -> None:
-        """Create what is missing; give what is there the settings that differ.
+    def plan(self, wanted: Sequence[Topic]) -> None:
+        """Find out what is missing or has other settings.
 
         Raises:
             PolicyNotApplied: a topic has more than one partition, which cannot be taken back.
             KafkaException: refused.
         """
         self._check([topic.name for topic in wanted if topic.name in self])
-        self._configure(self._settings_to_change(wanted))
-        self._create([topic for topic in wanted if topic.name not in self])
+        self._wrong = self._settings_to_change(wanted)
+        self._missing = [topic for topic in wanted if topic.name not in self]
+        self.configured = [change.name for change in self._wrong]
+        self.created = [topic.name for topic in self._missing]
 
-    def plan(self, wanted: Sequence[Topic]) -> None:
-        """Find out what `apply` would do, and do nothing of it."""
-        self._check([topic.name for topic in wanted if topic.name in self])
-        self.configured = [change.name for change in self._settings_to_change(wanted)]
-        self.created = [topic.name for topic in wanted if topic.name not in self]
+    def apply(self) -> None:
+        """Do what was planned. Raises KafkaException."""
+        if self._wrong:
+            for future in self._admin.incremental_alter_configs(self._wrong).values():
+                future.result(WAIT_S)
+        self.create(self._missing)
 
     def _check(self, names: Sequence[str]) -> None:
         for name in names:
@@ -66,7 +71,8 @@ class Topics:
                     f"topic {name} has {copies} replicas, {self._copies} are wanted; run kafka-reassign-partitions"
                 )
 
-    def _create(self, missing: Sequence[Topic]) -> None:
+    def create(self, missing: Sequence[Topic]) -> None:
+        """Create `missing`; what is there by now is left as it is. Raises KafkaException."""
         if not missing:
             return
         new = [
@@ -81,7 +87,6 @@ class Topics:
                 # a request that was sent twice, or another administrator at the same moment
                 if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
-        self.created = [topic.name for topic in missing]
 
     def _settings_to_change(self, wanted: Sequence[Topic]) -> list[ConfigResource]:
         topics = [topic for topic in wanted if topic.name in self]
@@ -98,12 +103,6 @@ class Topics:
             if wrong:
                 changes.append(_settings(topic.name, wrong))
         return changes
-
-    def _configure(self, changes: list[ConfigResource]) -> None:
-        if changes:
-            for future in self._admin.incremental_alter_configs(changes).values():
-                future.result(WAIT_S)
-        self.configured = [change.name for change in changes]
 
     def _config(self, topic: Topic) -> dict[str, str]:
         return {**topic.config, MIN_ISR: str(self._min_isr)}

@@ -1,0 +1,177 @@
+"""Whether what must never be so is so, by a complete set of ACLs: live ones, or those of a plan. Pure.
+
+An alert can be had in more ways than one: by sight, by a client that reads the alert topic itself, by reading somebody
+else's inbox or a ledger, which hold the same bytes, or by the right to change ACLs. All of them count, for every
+principal that a row names, for every member and login of the policy, and for a stranger whom no row names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tocsin.consumers.acl import WILDCARD, WILDCARD_PRINCIPAL, AclRow, AclSet
+from tocsin.deploy.policy.compile import FANOUT, USER, Desired, compile_policy, member_of
+from tocsin.deploy.policy.document import Expectation, Invariant, Policy
+from tocsin.deploy.policy.sight import look
+from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, inbox_topic, ledger_topic
+
+STRANGER: Final = f"{USER}anybody else"
+"""A principal that no ACL names: what it may do, `User:*` may."""
+ELSEWHERE: Final = "198.51.100.1"
+"""An address that no ACL names (RFC 5737)."""
+_TRUSTED: Final = frozenset({f"{USER}{FANOUT}"})
+_OUTSIDE: Final = "is no member's login, so nobody answers for it"
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """How `principal` can have alerts of `topic`, which the invariant says must never be. `rule` is the ACL it uses."""
+
+    invariant: str
+    principal: str
+    topic: str
+    how: str
+    rule: AclRow
+
+    @property
+    def text(self) -> str:
+        """One line: the counter-example."""
+        return f"{self.principal} can have {self.topic}: {self.how} ({self.rule.text()})"
+
+
+def breaches(policy: Policy, acls: AclSet) -> Iterator[Breach]:
+    """Every way in which `acls` break the policy's invariants; the first way of each principal and topic."""
+    ways = _Ways(policy, acls)
+    for invariant in policy.invariants:
+        yield from ways.breaches(invariant)
+
+
+class _Ways:
+    """Every way in which anybody can have an alert, by one set of ACLs."""
+
+    def __init__(self, policy: Policy, acls: AclSet) -> None:
+        self._policy = policy
+        self._acls = acls
+        named = {row.principal for row in acls.rows} - {WILDCARD_PRINCIPAL}
+        members = {f"{USER}{name}" for name in policy.members}
+        self._principals = sorted((named | members | {STRANGER}) - _TRUSTED)
+        named_hosts = {row.host for row in acls.rows if row.resource_type == "TOPIC" and row.permission == "ALLOW"}
+        self._hosts = [DELIVERY_HOST, ELSEWHERE, *sorted(named_hosts - {WILDCARD, DELIVERY_HOST, ELSEWHERE})]
+        self._reading: dict[str, dict[str, AclRow]] = {}
+        self._sighted: dict[str, dict[str, AclRow]] = {}
+        self._members = members
+        cluster = (self._may(principal, "ALTER", "CLUSTER", "kafka-cluster") for principal in self._principals)
+        self._altering = {who: rule for who, rule in zip(self._principals, cluster, strict=True) if rule is not None}
+        self._inboxes = {name: self._readers(inbox_topic(name)) for name in policy.members}
+        self._ledgers = {place: self._readers(ledger_topic(place)) for place in policy.jurisdictions()}
+
+    def breaches(self, invariant: Invariant) -> Iterator[Breach]:
+        meant = {*self._policy.matching(invariant.to)}
+        barred = {who: self._bars(who, meant) for who in self._principals}
+        for topic in self._policy.topics(invariant):
+            found: set[str] = set()
+            for who, how, rule in self._ways(topic):
+                why = barred[who]
+                if why is not None and who not in found:
+                    found.add(who)
+                    yield Breach(invariant.id, who, topic.name, f"{how}; {why}", rule)
+
+    def _bars(self, principal: str, meant: set[str]) -> str | None:
+        """Why `principal` must not have what is never to reach the members `meant`; None: it may."""
+        login = principal.removeprefix(USER)
+        member = member_of(login)
+        if login == principal or member not in self._policy.members:
+            return _OUTSIDE
+        return (
+            f"{self._policy.members[member].role} of {self._policy.members[member].jurisdiction}"
+            if member in meant
+            else None
+        )
+
+    def _ways(self, topic: AlertTopic) -> Iterator[tuple[str, str, AclRow]]:
+        """Who can have the alerts of `topic`, and how."""
+        sighted = self._of_topic(topic.name)
+        for who, rule in self._readers(topic.name).items():
+            yield who, "given it by the fan-out" if who in sighted else "reads the topic itself", rule
+        for member, inbox_readers in self._inboxes.items():
+            if f"{USER}{member}" in sighted:
+                for who, rule in inbox_readers.items():
+                    if member_of(who) != f"{USER}{member}":
+                        yield who, f"reads the inbox of {member}, who sees it", rule
+        for who, rule in self._ledgers[topic.jurisdiction].items():
+            yield who, f"reads the ledger of {topic.jurisdiction}", rule
+        for who, rule in self._altering.items():
+            yield who, "may change ACLs", rule
+
+    def _of_topic(self, topic: str) -> dict[str, AclRow]:
+        if topic not in self._sighted:
+            self._sighted[topic] = {
+                who: rule
+                for who, rule in self._acls.readers(topic, DELIVERY_HOST, self._members).items()
+                if who in self._members
+            }
+        return self._sighted[topic]
+
+    def _readers(self, topic: str) -> dict[str, AclRow]:
+        """Who may READ `topic` from anywhere."""
+        if topic not in self._reading:
+            found: dict[str, AclRow] = {}
+            for host in self._hosts:
+                for who, rule in self._acls.readers(topic, host, self._principals).items():
+                    found.setdefault(who, rule)
+            self._reading[topic] = {who: found[who] for who in self._principals if who in found}
+        return self._reading[topic]
+
+    def _may(self, principal: str, operation: str, kind: str, name: str) -> AclRow | None:
+        for host in self._hosts:
+            verdict = self._acls.decide(principal, host, operation, kind, name)
+            if verdict.allowed:
+                return verdict.rule
+        return None
+
+
+# -- without a cluster -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a policy by itself: what it is about, when, and the counter-example."""
+
+    what: str
+    at: datetime
+    text: str
+
+
+def findings(policy: Policy, now: datetime) -> Iterator[Finding]:
+    """What the policy's ACLs break of its own invariants and tests: now, and whenever something begins by itself."""
+    seen: set[tuple[str, str]] = set()
+    for moment in (now, *beginnings(policy, now)):
+        desired = compile_policy(policy, moment)
+        acls = AclSet(desired.rows)
+        for breach in breaches(policy, acls):
+            if (breach.invariant, breach.text) not in seen:
+                seen.add((breach.invariant, breach.text))
+                yield Finding(f"invariant {breach.invariant}", moment, breach.text)
+        if moment == now:
+            for test in policy.tests:
+                if wrong := _unexpected(test, desired, acls):
+                    yield Finding(f"test {test.member} {test.topic}", now, wrong)
+
+
+def beginnings(policy: Policy, now: datetime) -> list[datetime]:
+    """When, after `now`, somebody may gain sight by time alone."""
+    begun = [one.begins for one in (*policy.agreements, *policy.transfers)]
+    over = [one.ends for one in policy.prohibitions]
+    return sorted({moment for moment in (*begun, *over) if moment is not None and moment > now})
+
+
+def _unexpected(test: Expectation, desired: Desired, acls: AclSet) -> str | None:
+    seen = look(acls, desired, test.member, test.topic)
+    if seen.allowed != test.sees:
+        return "sees it: " + ", ".join(seen.reasons) if seen.allowed else "does not see it"
+    if test.by is not None and not any(reason.split(" by ")[0] == f"agreement {test.by}" for reason in seen.reasons):
+        return f"sees it, but not by agreement {test.by}: " + ", ".join(seen.reasons)
+    return None
