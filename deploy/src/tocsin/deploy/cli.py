@@ -21,7 +21,7 @@ from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
-from tocsin.deploy.policy.file_commands import export_policy
+from tocsin.deploy.policy.file_commands import export_policy, import_policy
 from tocsin.deploy.registry import schemas_app
 from tocsin.producers.errors import TocsinProducerError
 from tocsin.schemas.errors import TocsinSchemaError
@@ -40,6 +40,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(holds_app, name="holds")
 policy_app.command(name="export")(export_policy)
+policy_app.command(name="import")(import_policy)
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)
