@@ -184,7 +184,7 @@ def explain(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Why MEMBER is given the alerts of TOPIC, by the live ACLs, or what is missing. Exits with 1 when it is not."""
-    policy, parsed = read_policy(*files), _topic(topic)
+    policy, parsed = read_policy(*files), checked_topic(topic)
     _known(policy, member)
     seen = look(_live(home), _compiled(policy), member, parsed.name)
     show([_seen_row(seen)], output, title="sight" if seen.allowed else "no sight")
@@ -204,7 +204,7 @@ def who(
 ) -> None:
     """Who is given the alerts of TOPIC, by the live ACLs, those made by hand included."""
     policy = read_policy(*files)
-    found = seen_by(_live(home), _compiled(policy), policy.members, [_topic(topic).name])
+    found = seen_by(_live(home), _compiled(policy), policy.members, [checked_topic(topic).name])
     _show_seen(found, output, f"who sees {topic}")
 
 
@@ -258,7 +258,8 @@ def _live(home: Path) -> AclSet:
     return AclSet(read_acls(AdminClient(LocalCluster(home).admin().kafka_config())))
 
 
-def _topic(text: str) -> AlertTopic:
+def checked_topic(text: str) -> AlertTopic:
+    """`text`, if it is an alert topic's name. Raises typer.BadParameter."""
     try:
         return AlertTopic.parse(text)
     except NameInvalid as error:

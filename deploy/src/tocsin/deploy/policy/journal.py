@@ -108,7 +108,8 @@ def acl_of(name: str) -> AclRow:
 class Journal:
     """What the journal comes to. `denies` are the DENY rows that are this tool's, `causes` the last change of each ACL.
 
-    `applied` is the policy that was last applied whole, `rule` whose approval that one asks for.
+    `applied` is the policy that was last applied whole, `applied_at` the moment for which it was compiled, `rule` whose
+    approval it asks for.
     """
 
     denies: set[AclRow] = field(default_factory=set[AclRow])
@@ -116,8 +117,10 @@ class Journal:
     standing: dict[str, Status] = field(default_factory=dict[str, Status])
     glass: list[BreakGlass] = field(default_factory=list[BreakGlass])
     applied: str | None = None
+    applied_at: datetime | None = None
     rule: Approvals | None = None
     changes: list[Change] = field(default_factory=list[Change])
+    _begun_at: datetime | None = None
 
     def apply(self, change: Change) -> None:
         """Take one record in; they come in order."""
@@ -128,8 +131,10 @@ class Journal:
             self.glass.append(_glass(change))
         elif change.member is not None:
             self.standing[change.member] = _STANDING[change.kind]
-        if change.kind is Kind.DONE:
-            self.applied, self.rule = change.policy_sha256, change.rule
+        if change.kind is Kind.BEGUN:
+            self._begun_at = change.at
+        elif change.kind is Kind.DONE and change.policy_sha256 is not None:
+            self.applied, self.applied_at, self.rule = change.policy_sha256, self._begun_at, change.rule
 
     def _take_steps(self, change: Change) -> None:
         for step in change.steps:
