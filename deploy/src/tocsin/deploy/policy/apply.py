@@ -207,7 +207,7 @@ class Application:
     def _acl_steps(self) -> Iterator[Step]:
         reasons = {grant.row: grant.reasons for grant in self.desired.grants}
         for row in self.changes.created:
-            yield Step("CREATE", "ACL", acl_name(row), reasons[row])
+            yield Step("CREATE", "ACL", acl_name(row), reasons.get(row, ()))
         for row in self.changes.removed:
             yield Step("DELETE", "ACL", acl_name(row), self.journal.reasons(row))
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl import AclSet
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
-from tocsin.deploy.policy.acls import read_acls
-from tocsin.deploy.policy.apply import ADMINISTRATOR, Applied, apply_policy, plan_policy
+from tocsin.deploy.policy.apply import ADMINISTRATOR, Application, Applied, apply_policy, plan_policy, said_clearly
 from tocsin.deploy.policy.compile import Desired, compile_policy
 from tocsin.deploy.policy.document import Policy
-from tocsin.deploy.policy.journal import Step
+from tocsin.deploy.policy.journal import Journal, Step, acl_name
 from tocsin.deploy.policy.plan import Plan, approve, load_approvals, save_approval
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.prove import findings
@@ -186,12 +184,13 @@ def explain(
     """Why MEMBER is given the alerts of TOPIC, by the live ACLs, or what is missing. Exits with 1 when it is not."""
     policy, parsed = read_policy(*files), checked_topic(topic)
     _known(policy, member)
-    seen = look(_live(home), _compiled(policy), member, parsed.name)
-    show([_seen_row(seen)], output, title="sight" if seen.allowed else "no sight")
+    found = application_of(policy, home)
+    seen = look(AclSet(found.live), found.desired, member, parsed.name)
+    show([_seen_row(seen, found.journal)], output, title="sight" if seen.allowed else "no sight")
     if not seen.allowed:
         absent = [
             {"agreement": one.agreement, "what is missing": one.condition}
-            for one in missing(policy, member, parsed, _now())
+            for one in missing(found.policy, member, parsed, found.now)
         ]
         if output is Output.TABLE:
             show(absent, output, title="no agreement gives it")
@@ -203,9 +202,9 @@ def who(
     topic: TopicArgument, files: PolicyOption, home: HomeOption = HOME, output: OutputOption = Output.TABLE
 ) -> None:
     """Who is given the alerts of TOPIC, by the live ACLs, those made by hand included."""
-    policy = read_policy(*files)
-    found = seen_by(_live(home), _compiled(policy), policy.members, [checked_topic(topic).name])
-    _show_seen(found, output, f"who sees {topic}")
+    name = checked_topic(topic).name
+    found = application_of(read_policy(*files), home)
+    _show_seen(found, found.policy.members, [name], output, f"who sees {topic}")
 
 
 @policy_app.command()
@@ -215,17 +214,25 @@ def sees(
     """Which alerts MEMBER is given, by the live ACLs, those made by hand included."""
     policy = read_policy(*files)
     _known(policy, member)
-    desired = _compiled(policy)
-    _show_seen(seen_by(_live(home), desired, [member], desired.alert_topics), output, f"what {member} sees")
+    found = application_of(policy, home)
+    _show_seen(found, [member], found.desired.alert_topics, output, f"what {member} sees")
 
 
-def _show_seen(found: Iterable[Seen], output: Output, title: str) -> None:
-    show([_seen_row(one) for one in found], output, title=title)
+def _show_seen(found: Application, members: Collection[str], topics: Iterable[str], output: Output, title: str) -> None:
+    seen = seen_by(AclSet(found.live), found.desired, members, topics)
+    show([_seen_row(one, found.journal) for one in seen], output, title=title)
 
 
-def _seen_row(seen: Seen) -> dict[str, Any]:
+def _seen_row(seen: Seen, journal: Journal) -> dict[str, Any]:
     why = _why(seen.reasons) if seen.rule else "no ACL matches"
-    return {"member": seen.member, "topic": seen.topic, "ACL": seen.rule.text() if seen.rule else None, "why": why}
+    change = journal.causes.get(acl_name(seen.rule)) if seen.rule else None
+    return {
+        "member": seen.member,
+        "topic": seen.topic,
+        "ACL": seen.rule.text() if seen.rule else None,
+        "why": why,
+        "made by": change and f"{change.by}, {change.at.isoformat(timespec='seconds')}, change {change.change_id}",
+    }
 
 
 def _why(reasons: tuple[str, ...]) -> str:
@@ -254,8 +261,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _live(home: Path) -> AclSet:
-    return AclSet(read_acls(AdminClient(LocalCluster(home).admin().kafka_config())))
+def application_of(policy: Policy, home: Path) -> Application:
+    """What applying `policy` now would meet. Raises PolicyNotApplied."""
+    with said_clearly("the cluster cannot be asked"):
+        return Application(policy, LocalCluster(home).admin(), home)
 
 
 def checked_topic(text: str) -> AlertTopic:

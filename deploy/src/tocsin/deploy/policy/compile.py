@@ -382,8 +382,10 @@ class _Compiler:
             yield f"{name}: its parties match nobody, so it shares with nobody"
         elif not active:
             yield f"{name}: none of its parties is active, so it shares with nobody"
-        if not agreement.in_force(self._now):
-            yield f"{name}: not in force on {self._now.date()}, so it grants nothing"
+        if agreement.begins is not None and agreement.begins > self._now:
+            yield f"{name}: begins by itself at {agreement.begins.isoformat()}; until then it grants nothing"
+        elif not agreement.in_force(self._now):
+            yield f"{name}: ended on {agreement.valid_to}, so it grants nothing; remove it, or agree anew"
         places = policy.expand(agreement.alerts_of).intersection(self._lanes)
         if not places:
             yield f"{name}: no member is of {', '.join(agreement.alerts_of)}, so there is nothing to share"

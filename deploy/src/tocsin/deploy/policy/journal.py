@@ -129,7 +129,7 @@ class Journal:
             self._take_steps(change)
         elif change.kind is Kind.BREAK_GLASS:
             self.glass.append(_glass(change))
-        elif change.member is not None:
+        elif change.member is not None and self.standing.get(change.member) != "withdrawn":
             self.standing[change.member] = _STANDING[change.kind]
         if change.kind is Kind.BEGUN:
             self._begun_at = change.at
@@ -182,17 +182,27 @@ def _glass(change: Change) -> BreakGlass:
 def read_journal(admin_bundle: Bundle) -> Journal:
     """The journal as it is now. Raises PolicyNotApplied, KafkaException."""
     found = Journal()
-    for record in read_all(admin_bundle, POLICY_AUDIT_TOPIC):
-        kind, content = decode(record.value)
-        if kind.subject == _SCHEMA.subject:
-            found.apply(_change(content))
+    for change in changes(record.value for record in read_all(admin_bundle, POLICY_AUDIT_TOPIC)):
+        found.apply(change)
     return found
 
 
 def write(admin_bundle: Bundle, change: Change) -> None:
     """Append `change`. Raises PolicyNotApplied."""
-    records = [Published(encode(_SCHEMA, record), []) for record in _records(change)]
-    append_all(admin_bundle, POLICY_AUDIT_TOPIC, change.change_id, records)
+    append_all(admin_bundle, POLICY_AUDIT_TOPIC, change.change_id, [Published(value, []) for value in records(change)])
+
+
+def records(change: Change) -> list[bytes]:
+    """The values of the records that say `change`."""
+    return [encode(_SCHEMA, record) for record in _records(change)]
+
+
+def changes(values: Iterable[bytes]) -> Iterator[Change]:
+    """What records of the topic say, each part of a change as one of its own; what others write there is left out."""
+    for value in values:
+        kind, content = decode(value)
+        if kind.subject == _SCHEMA.subject:
+            yield _change(content)
 
 
 def _records(change: Change) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from tocsin.consumers.acl import AclSet
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.acls import strange_acls
-from tocsin.deploy.policy.apply import ADMINISTRATOR, Application, said_clearly
+from tocsin.deploy.policy.apply import ADMINISTRATOR, said_clearly
 from tocsin.deploy.policy.by_time import Ending, endings, tick
 from tocsin.deploy.policy.canary import UNREADABLE, probe
 from tocsin.deploy.policy.commands import (
@@ -23,6 +23,7 @@ from tocsin.deploy.policy.commands import (
     MemberArgument,
     PolicyOption,
     TopicArgument,
+    application_of,
     checked_topic,
     show_applied,
 )
@@ -41,11 +42,6 @@ MetricsPortOption = Annotated[
 EveryOption = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="With --metrics-port: look so often.")]
 
 
-def _application(policy: Policy, home: Path) -> Application:
-    with said_clearly("the cluster cannot be asked"):
-        return Application(policy, LocalCluster(home).admin(), home)
-
-
 def prove(
     files: FilesArgument,
     *,
@@ -58,7 +54,7 @@ def prove(
     Exit codes: 0 proved, 3 a counter-example, 1 failed, 2 usage. ACLs that cannot be understood prove nothing.
     """
     policy = read_policy(*files)
-    application = _application(policy, home)
+    application = application_of(policy, home)
     rows = application.live
     if planned:
         rows = (rows - {*application.changes.removed}) | {*application.changes.created}
@@ -95,14 +91,14 @@ def drift(
 
         def look() -> None:
             with said_clearly("the cluster cannot be asked"):
-                found = [*differences(_application(read_policy(*files), home))]
+                found = [*differences(application_of(read_policy(*files), home))]
             told.differences(found)
             metrics.drift(found)
 
         serve(metrics, look, port=metrics_port, every_s=every, what="drift")
         return
     with said_clearly("the cluster cannot be asked"):
-        found = [*differences(_application(policy, home))]
+        found = [*differences(application_of(policy, home))]
     show([{"kind": one.kind.value, "what": one.what, "why": one.why} for one in found], output, title="drift")
     if found:
         raise typer.Exit(CHANGES)
@@ -146,7 +142,7 @@ def tick_policy(
 
 
 def _endings(policy: Policy, home: Path) -> list[Ending]:
-    application = _application(policy, home)
+    application = application_of(policy, home)
     directory = application.directory.directory if application.directory else None
     return endings(policy, directory, application.journal.glass, application.now)
 
