@@ -141,6 +141,14 @@ def test_widening_needs_the_approval_of_others_where_the_policy_says_so(
     assert secretariat.sees(BLIND)
     [*_, done] = read_journal(secretariat.world.cluster.admin()).changes
     assert (done.kind, [one.approver for one in done.approvals]) == (Kind.DONE, ["ann"])
+    # what ends sight need not wait for what begins it
+    secretariat.edit(agreements=[agreement("other", ["se", "de"], [BLIND, "reader-00"])])
+    with pytest.raises(PlanRefused, match="widens sight"):
+        secretariat.run("apply")
+    secretariat.run("apply", "--narrowing")
+    assert secretariat.sees(BLIND)
+    assert not secretariat.sees(BLIND, "alerts.de.site-taken-down.green")
+    assert not secretariat.sees("reader-01")
     # narrowing needs nobody's word
     secretariat.agree()
     secretariat.run("apply")

@@ -90,8 +90,11 @@ def apply_policy(
     by: str = ADMINISTRATOR,
     plan: Plan | None = None,
     approvals: Sequence[Approval] = (),
+    narrowing: bool = False,
 ) -> Applied:
     """Apply `policy`, and if a `plan` is given nothing but that plan; secrets go under `home`.
+
+    With `narrowing`, only what ends sight: in an emergency it need not wait for the approval of what begins it.
 
     Raises:
         PolicyInvalid: it asks for more than a cluster can hold.
@@ -99,7 +102,7 @@ def apply_policy(
         PolicyNotApplied: the cluster refused a part, or does not show it afterwards. Applying again is safe.
     """
     with said_clearly("the cluster refused"):
-        application = Application(policy, admin_bundle, home, by=by)
+        application = Application(policy, admin_bundle, home, by=by, only=_ending if narrowing else None)
         now = application.plan()
         if plan is not None:
             plan.check(now)
@@ -118,13 +121,17 @@ def said_clearly(what: str) -> Generator[None]:
         raise PolicyNotApplied(f"{what}: {failure.args[0]}; running it again is safe") from failure
 
 
-Only = Callable[["Application"], Collection[AclRow]]
+Only = Callable[["Application", AclChanges], Collection[AclRow]]
+
+
+def _ending(_: Application, changes: AclChanges) -> Collection[AclRow]:
+    return {*changes.barring, *changes.replacing, *changes.gone}
 
 
 class Application:
     """One look at the cluster, what is to be done by it, and doing it.
 
-    With `only`, a function of the moment's journal and policy, no ACLs but these are changed, and no topics or users.
+    With `only`, no ACLs but those that it names are changed, and no topics or users.
     """
 
     def __init__(
@@ -148,7 +155,7 @@ class Application:
         members = {*self.policy.members, *(self.directory.directory.members if self.directory else ())}
         changes = acl_changes(self.live, self.desired.rows, members, self.journal.denies)
         self._scoped = only is not None
-        self.changes: AclChanges = changes if only is None else changes.among(only(self))
+        self.changes: AclChanges = changes if only is None else changes.among(only(self, changes))
 
     @cached_property
     def _roots(self) -> list[SigningKey]:
@@ -163,6 +170,7 @@ class Application:
     def plan(self) -> Plan:
         """What is to be done. Raises PolicyNotApplied."""
         self._topics.plan(() if self._scoped else self.desired.topics)
+        rule = self.journal.rule or self.file.approvals
         return Plan(
             plan_id=str(uuid7()),
             made_at=self.now,
@@ -173,8 +181,8 @@ class Application:
             acls_sha256=AclSet(self.live).digest().hex(),
             steps=(*self._sight_steps(), *self._topic_steps(), *self._user_steps(), *self._acl_steps()),
             releases={},
-            rule=self.journal.rule or self.file.approvals,
-            new_rule=self.file.approvals,
+            rule=rule,
+            new_rule=rule if self._scoped else self.file.approvals,
             warnings=(*self.desired.warnings, *self._topics.warnings),
         )
 

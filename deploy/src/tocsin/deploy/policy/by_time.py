@@ -11,6 +11,7 @@ from typing import Final
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.errors import PlanRefused
 from tocsin.deploy.policy.apply import Application, Applied, said_clearly
+from tocsin.deploy.policy.changes import AclChanges
 from tocsin.deploy.policy.compile import BreakGlass, compile_policy
 from tocsin.deploy.policy.document import Policy
 from tocsin.schemas.bundle import Bundle
@@ -70,7 +71,7 @@ def _time(millis: int) -> datetime:
     return datetime.fromtimestamp(millis / 1_000, UTC)
 
 
-def changed_by_time(application: Application) -> set[AclRow]:
+def changed_by_time(application: Application, _: AclChanges) -> set[AclRow]:
     """The rows that the policy had when it was last applied and has no more, and those that it has now and had not.
 
     Raises:

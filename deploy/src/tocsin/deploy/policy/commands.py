@@ -12,7 +12,7 @@ import typer
 from tocsin.consumers.acl import AclSet
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import PolicyInvalid
-from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
+from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, console, show
 from tocsin.deploy.policy.apply import ADMINISTRATOR, Application, Applied, apply_policy, plan_policy, said_clearly
 from tocsin.deploy.policy.compile import Desired, compile_policy
 from tocsin.deploy.policy.document import Policy
@@ -87,7 +87,9 @@ def plan(
 
     Exit codes: 0 nothing to do, 3 there are changes, 1 failed, 2 usage.
     """
-    planned = plan_policy(_sound(read_policy(*files)), LocalCluster(home).admin(), home, by=by)
+    policy = _sound(read_policy(*files))
+    with busy("planning"):
+        planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by)
     show([_step_row(step) for step in planned.steps], output, title="would change")
     _warn(planned.warnings)
     if out is not None:
@@ -142,7 +144,11 @@ def approve_plan(
 @policy_app.command()
 def apply(
     files: FilesArgument,
+    *,
     saved: PlanOption = None,
+    narrowing: Annotated[
+        bool, typer.Option("--narrowing", help="Only what ends sight; needs nobody's approval.")
+    ] = False,
     by: ByOption = ADMINISTRATOR,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
@@ -154,7 +160,9 @@ def apply(
     policy = _sound(read_policy(*files))
     planned = None if saved is None else Plan.load(saved)
     approvals = [] if saved is None else [*load_approvals(saved)]
-    applied = apply_policy(policy, LocalCluster(home).admin(), home, by=by, plan=planned, approvals=approvals)
+    admin = LocalCluster(home).admin()
+    with busy("applying"):
+        applied = apply_policy(policy, admin, home, by=by, plan=planned, approvals=approvals, narrowing=narrowing)
     show_applied(applied, output)
 
 

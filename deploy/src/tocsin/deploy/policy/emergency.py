@@ -62,7 +62,7 @@ def break_glass(policy: Policy, admin_bundle: Bundle, home: Path, glass: BreakGl
                 until=glass.until,
             ),
         )
-        application = Application(policy, admin_bundle, home, by=glass.by, only=lambda one: _rows(one, glass))
+        application = Application(policy, admin_bundle, home, by=glass.by, only=lambda one, _: _rows(one, glass))
         if not _rows(application, glass):
             raise PolicyNotApplied(f"{glass.member} has been suspended since; nothing is given")
         applied = application.apply(application.plan())
