@@ -62,15 +62,19 @@ def test_a_change_of_any_size_is_read_as_it_was_written() -> None:
     [
         ([(Kind.BEGUN, "CREATE")], True),
         ([(Kind.BEGUN, "CREATE"), (Kind.FAILED, "CREATE")], True),
-        ([(Kind.BEGUN, "CREATE"), (Kind.DONE, "CREATE"), (Kind.BEGUN, "DELETE")], True),
+        ([(Kind.BEGUN, "CREATE"), (Kind.DONE, None), (Kind.BEGUN, "DELETE")], True),
         ([(Kind.BEGUN, "CREATE"), (Kind.BEGUN, "DELETE"), (Kind.FAILED, "DELETE")], True),
-        ([(Kind.BEGUN, "CREATE"), (Kind.BEGUN, "DELETE"), (Kind.DONE, "DELETE")], False),
+        ([(Kind.BEGUN, "CREATE"), (Kind.BEGUN, "DELETE"), (Kind.DONE, None)], False),
         ([], False),
     ],
 )
-def test_a_deny_is_ours_from_before_it_is_made_until_it_is_gone(told: list[tuple[Kind, str]], ours: bool) -> None:  # noqa: FBT001  # of the table
+def test_a_deny_is_ours_from_before_it_is_made_until_it_is_gone(
+    told: list[tuple[Kind, str | None]], ours: bool
+) -> None:  # of the table
     """What an interrupted application may have made is ours too."""
-    journal = _fold(*(_change(kind, Step(action, "ACL", acl_name(DENY))) for kind, action in told))
+    journal = _fold(
+        *(_change(kind, *([Step(action, "ACL", acl_name(DENY))] if action else [])) for kind, action in told)
+    )
     assert (DENY in journal.denies) == ours
     assert acl_of(acl_name(DENY)) == DENY
 

@@ -251,7 +251,8 @@ class Application:
                 kind=Kind.DONE if doing.ended else Kind.FAILED,
                 at=datetime.now(UTC),
                 acls_sha256=AclSet(read_acls(self._admin)).digest().hex(),
-                steps=tuple(applied.steps),
+                # when all was done, what was done is what was begun
+                steps=() if doing.ended else tuple(applied.steps),
             )
             write(self.admin_bundle, done)
         return applied

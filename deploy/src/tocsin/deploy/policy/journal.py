@@ -1,6 +1,7 @@
 """The journal of the policy (topic `audit.policy`): what was done to it, by whom and why. A fold over its records.
 
-A change is written before anything is changed (BEGUN), and again when it is over (DONE, FAILED). What people say
+A change is written before anything is changed (BEGUN), and again when it is over: DONE, or FAILED with what became of
+each step. What people say
 between applications, a member suspended or given sight in an emergency, is in it too and counts from then on, so every
 machine that plans or applies knows it.
 """
@@ -121,6 +122,7 @@ class Journal:
     rule: Approvals | None = None
     changes: list[Change] = field(default_factory=list[Change])
     _begun_at: datetime | None = None
+    _deleting: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def apply(self, change: Change) -> None:
         """Take one record in; they come in order."""
@@ -138,17 +140,18 @@ class Journal:
 
     def _take_steps(self, change: Change) -> None:
         for step in change.steps:
-            if step.what != "ACL":
-                continue
-            created = step.action == "CREATE"
-            if created or change.kind is Kind.DONE:
+            if step.what == "ACL" and step.action == "CREATE":
                 self.causes[step.name] = change
-            if " DENY " in step.name:
-                # what may have been created is ours, what may not have been deleted still is
-                if created:
+                if " DENY " in step.name:
+                    # what may have been created is ours
                     self.denies.add(acl_of(step.name))
-                elif change.kind is Kind.DONE:
-                    self.denies.discard(acl_of(step.name))
+            elif step.what == "ACL" and change.kind is Kind.BEGUN:
+                self._deleting.setdefault(change.change_id, []).append(step.name)
+        if change.kind is Kind.DONE:
+            for name in self._deleting.pop(change.change_id, ()):
+                self.causes.pop(name, None)
+                if " DENY " in name:
+                    self.denies.discard(acl_of(name))
 
     def reasons(self, row: AclRow) -> tuple[str, ...]:
         """Why an ACL was made, by the last record of it."""
