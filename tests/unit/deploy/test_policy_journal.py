@@ -69,8 +69,8 @@ def test_a_change_of_any_size_is_read_as_it_was_written() -> None:
     ],
 )
 def test_a_deny_is_ours_from_before_it_is_made_until_it_is_gone(
-    told: list[tuple[Kind, str | None]], ours: bool
-) -> None:  # of the table
+    *, told: list[tuple[Kind, str | None]], ours: bool
+) -> None:
     """What an interrupted application may have made is ours too."""
     journal = _fold(
         *(_change(kind, *([Step(action, "ACL", acl_name(DENY))] if action else [])) for kind, action in told)
