@@ -18,8 +18,8 @@ from tocsin.deploy.policy.compile import Desired, compile_policy
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.journal import Journal, Step, acl_name
 from tocsin.deploy.policy.plan import Plan, approve, load_approvals, save_approval
-from tocsin.deploy.policy.policy_files import read_policy
-from tocsin.deploy.policy.prove import findings
+from tocsin.deploy.policy.policy_files import PolicyFiles, read_files, read_policy
+from tocsin.deploy.policy.prove import Finding, findings
 from tocsin.deploy.policy.sight import Seen, look, missing, seen_by
 from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.names import AlertTopic
@@ -56,9 +56,10 @@ def check(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
 
     Invariants are tried as of now and of every later moment at which something begins by itself.
     """
-    policy = read_policy(*files)
+    read = read_files(*files)
+    policy = read.policy
+    found = _findings(read)
     desired = _compiled(policy)
-    found = [{"what": one.what, "from": one.at.isoformat(), "found": one.text} for one in findings(policy, _now())]
     row = {
         "members": len(policy.members),
         "jurisdictions": len(policy.jurisdictions()),
@@ -70,9 +71,17 @@ def check(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
         "tests": len(policy.tests),
     }
     _warn(desired.warnings)
-    show([*found, *([] if found else [row])], output, title="wrong" if found else "sound")
-    if found:
-        raise typer.Exit(1)
+    if not found:
+        show([row], output, title="sound")
+        return
+    if output is Output.TABLE:
+        raise PolicyInvalid("\n".join(f"{read.where(one.place)}: {one.line}" for one in found))
+    show([_finding_row(read, one) for one in found], output)
+    raise typer.Exit(1)
+
+
+def _finding_row(read: PolicyFiles, found: Finding) -> dict[str, Any]:
+    return {"where": read.where(found.place), "what": found.what, "from": found.begins, "found": found.text}
 
 
 @policy_app.command()
@@ -87,7 +96,7 @@ def plan(
 
     Exit codes: 0 nothing to do, 3 there are changes, 1 failed, 2 usage.
     """
-    policy = _sound(read_policy(*files))
+    policy = _sound(files)
     with busy("planning"):
         planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by)
     show([_step_row(step) for step in planned.steps], output, title="would change")
@@ -157,7 +166,7 @@ def apply(
 
     Exit codes: 0 all of it is applied, 1 failed, refused or unconfirmed, 2 usage. Running it again is safe.
     """
-    policy = _sound(read_policy(*files))
+    policy = _sound(files)
     planned = None if saved is None else Plan.load(saved)
     approvals = [] if saved is None else [*load_approvals(saved)]
     admin = LocalCluster(home).admin()
@@ -247,13 +256,21 @@ def _why(reasons: tuple[str, ...]) -> str:
     return ", ".join(reasons) or "not in the policy: made by hand, or of an earlier one"
 
 
-def _sound(policy: Policy) -> Policy:
-    """`policy`, if what it must never come to does not come of it."""
-    found = [*findings(policy, _now())]
+def _sound(files: Iterable[Path]) -> Policy:
+    """The policy in `files`, if what it must never come to does not come of it."""
+    read = read_files(*files)
+    found = _findings(read)
     if found:
         more = f" (and {len(found) - 1} more: tocsin policy check FILE...)" if len(found) > 1 else ""
-        raise PolicyInvalid(f"{found[0].what}: {found[0].text}{more}")
-    return policy
+        raise PolicyInvalid(f"{read.where(found[0].place)}: {found[0].line}{more}")
+    return read.policy
+
+
+def _findings(read: PolicyFiles) -> list[Finding]:
+    try:
+        return [*findings(read.policy, _now())]
+    except PolicyInvalid as error:
+        raise PolicyInvalid(f"{read.where(('agreements', 0))}: agreements: {error}") from error
 
 
 def _warn(warnings: Iterable[str]) -> None:
