@@ -16,6 +16,8 @@ import yaml
 from tests.world import World, agreement, small_policy, tocsin, transfer
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.policy.acls import read_acls
+from tocsin.deploy.policy.apply import plan_policy
+from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.sight import readers
 from tocsin.schemas.names import AlertTopic, AlertType, Tlp
 
@@ -80,8 +82,8 @@ class KilledApplies:
         tocsin("policy", "apply", *words)
         seen.append(self._sight())
         after = seen[-1]
-        if tocsin("policy", "plan", *words):
-            yield "applied again, there is still something to do"
+        left = plan_policy(read_policy(self.world.policy_file), self.world.cluster.admin(), self.world.home).steps
+        yield from (f"applied again, there is still something to do: {step}" for step in left)
         for one in seen:
             yield from (f"{pair} saw more than before or after" for pair in one - (before | after))
             yield from (f"{pair} lost sight in between" for pair in (before & after) - one)

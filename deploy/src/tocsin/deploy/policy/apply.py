@@ -246,11 +246,13 @@ class Application:
         try:
             self._do(doing)
         finally:
+            live = read_acls(self._admin)
+            doing.confirm(live)
             done = replace(
                 change,
                 kind=Kind.DONE if doing.ended else Kind.FAILED,
                 at=datetime.now(UTC),
-                acls_sha256=AclSet(read_acls(self._admin)).digest().hex(),
+                acls_sha256=AclSet(live).digest().hex(),
                 # when all was done, what was done is what was begun
                 steps=() if doing.ended else tuple(applied.steps),
             )
@@ -277,7 +279,9 @@ class Application:
 
     def _change(self, **rows: Sequence[AclRow]) -> tuple[str, dict[AclRow, Outcome]]:
         [(verb, asked)] = rows.items()
-        return verb.upper(), change_acls(self._admin, **rows, live=self.live) if asked else {}
+        # what was made before is not to go with what goes
+        there = self.live.union(self.changes.replacing)
+        return verb.upper(), change_acls(self._admin, **rows, live=there) if asked else {}
 
     def _apply_bundles(self) -> list[MemberKey]:
         """Bundles, keys and Kafka users of the members' logins and of our services. Returns all signing keys."""
@@ -346,6 +350,18 @@ class _Doing:
             name = acl_name(row)
             self.applied.steps.append(Step(verb, "ACL", name, reasons.get((verb, name), ()), outcome))
         return all(outcome is Outcome.APPLIED for outcome in outcomes.values())
+
+    def confirm(self, live: Collection[AclRow]) -> None:
+        """Look once more, when all is over: what is not as it was left is unconfirmed."""
+        names = {acl_name(row) for row in live}
+        for at, step in enumerate(self.applied.steps):
+            if (
+                step.what == "ACL"
+                and step.outcome == Outcome.APPLIED
+                and (step.name in names) != (step.action == "CREATE")
+            ):
+                self.applied.steps[at] = step._replace(outcome=Outcome.UNCONFIRMED)
+                self.ended = False
 
 
 def _scram_users(admin: AdminClient) -> set[str]:

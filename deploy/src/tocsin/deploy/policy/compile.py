@@ -411,7 +411,8 @@ class _Compiler:
         elif not active:
             yield f"{name}: none of its parties is active, so it shares with nobody; remove it, or {_CORRECT_TO}"
         if agreement.begins is not None and agreement.begins > self._now:
-            yield f"{name}: begins by itself at {agreement.begins.isoformat()}; until then it grants nothing; {_CORRECT_DATES}"
+            begins = agreement.begins.isoformat()
+            yield f"{name}: begins by itself at {begins}; until then it grants nothing; {_CORRECT_DATES}"
         elif not agreement.in_force(self._now):
             yield f"{name}: ended on {agreement.valid_to}, so it grants nothing; {_CORRECT_DATES}"
         places = policy.expand(agreement.alerts_of).intersection(self._lanes)
