@@ -8,15 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from rich.table import Table
-
 from tocsin.consumers.acl import AclSet
 from tocsin.deploy.errors import PlanRefused, TocsinDeployError
-from tocsin.deploy.output import console
+from tocsin.deploy.output import Output, console, show
 from tocsin.deploy.policy.apply import Application, apply_policy, plan_policy
 from tocsin.deploy.policy.by_time import tick
+from tocsin.deploy.policy.commands import step_row
 from tocsin.deploy.policy.document import Agreement, Approvals, Policy
-from tocsin.deploy.policy.plan import Plan, approve
+from tocsin.deploy.policy.plan import approve
 from tocsin.deploy.policy.sight import look, missing
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.names import AlertTopic
@@ -53,15 +52,15 @@ class PolicyShow:
         return self._policy
 
     def _explain(self) -> None:
-        console.print(f"tocsin policy explain {MEMBER} {TOPIC.name}")
         found = Application(self._policy, self._admin, self._home)
         seen = look(AclSet(found.live), found.desired, MEMBER, TOPIC.name)
         if seen.allowed:
             raise TocsinDeployError(f"the demo failed: {MEMBER} sees {TOPIC.name} already")
-        table = Table("agreement", "what is missing")
-        for one in missing(found.policy, MEMBER, TOPIC, found.now):
-            table.add_row(one.agreement, one.condition)
-        console.print(table)
+        absent = [
+            {"agreement": one.agreement, "what is missing": one.condition}
+            for one in missing(found.policy, MEMBER, TOPIC, found.now)
+        ]
+        show(absent, Output.TABLE, title=f"tocsin policy explain {MEMBER} {TOPIC.name}")
 
     def _widen(self) -> None:
         self._ends = datetime.now(UTC) + timedelta(seconds=LIFE_S)
@@ -79,7 +78,7 @@ class PolicyShow:
         )
         self._policy = self._policy.model_copy(update={"agreements": (*self._policy.agreements, agreement)})
         plan = plan_policy(self._policy, self._admin, self._home, by="bob")
-        self._show(plan)
+        show([step_row(step) for step in plan.steps], Output.TABLE, title="tocsin policy plan")
         try:
             apply_policy(self._policy, self._admin, self._home, by="bob", plan=plan)
         except PlanRefused as refused:
@@ -91,14 +90,6 @@ class PolicyShow:
         )
         self._insist(sees=True)
         console.print(f"Approved by {APPROVER}, and applied: {MEMBER} sees {TOPIC.name}.")
-
-    def _show(self, plan: Plan) -> None:
-        console.print("tocsin policy plan: who gains and who loses sight, then what is changed")
-        table = Table("", "what", "of", "why")
-        for step in (*plan.losses, *plan.gains, *plan.changes):
-            sign = {"CREATE": "+", "DELETE": "-"}.get(step.action, "~")
-            table.add_row(sign, step.what.lower(), step.name, ", ".join(step.reasons))
-        console.print(table)
 
     def _end(self) -> None:
         time.sleep(max(0.0, (self._ends - datetime.now(UTC)).total_seconds()))

@@ -99,7 +99,7 @@ def plan(
     policy = _sound(files)
     with busy("planning"):
         planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by)
-    show([_step_row(step) for step in planned.steps], output, title="would change")
+    show([step_row(step) for step in planned.steps], output, title="would change")
     _warn(planned.warnings)
     if out is not None:
         planned.save(out)
@@ -121,7 +121,8 @@ def _summary(planned: Plan, out: Path | None) -> None:
         console.print(f"saved: tocsin policy apply FILE... --plan {out}", soft_wrap=True)
 
 
-def _step_row(step: Step) -> dict[str, Any]:
+def step_row(step: Step) -> dict[str, Any]:
+    """A step of a plan as it is shown."""
     who, _, topic = step.name.partition(" ")
     sight = step.what in ("SIGHT", "DIRECT")
     return {
@@ -141,7 +142,7 @@ def approve_plan(
 ) -> None:
     """Give your signed word for the plan in PLAN, once you have read it; it is put beside it."""
     planned = Plan.load(plan_file)
-    show([_step_row(step) for step in planned.steps], Output.TABLE, title="what you approve")
+    show([step_row(step) for step in planned.steps], Output.TABLE, title="what you approve")
     approval = approve(planned, name, SigningKey.load(key, name))
     known = planned.rule.approvers.get(name)
     if known != approval.public.hex():
