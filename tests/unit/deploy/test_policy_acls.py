@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from confluent_kafka.admin import AclOperation
+
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.policy.acls import _filters
 from tocsin.schemas.names import DELIVERY_HOST
@@ -22,7 +24,7 @@ def _names(filters: list[Any]) -> list[str | None]:
 def test_all_sight_of_a_member_goes_by_one_filter() -> None:
     """Which names it, the host and READ, and no topic."""
     [one] = _filters(SIGHT, SIGHT)
-    assert (one.name, one.principal, one.host, one.operation.name) == (None, "User:m0", DELIVERY_HOST, "READ")
+    assert (one.name, one.principal, one.host, one.operation) == (None, "User:m0", DELIVERY_HOST, AclOperation.READ)
 
 
 def test_what_stays_is_not_matched() -> None:
