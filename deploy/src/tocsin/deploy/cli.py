@@ -21,6 +21,7 @@ from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
+from tocsin.deploy.policy.file_commands import export_policy
 from tocsin.deploy.policy.live_commands import break_glass_for, drift, prove, tick_policy
 from tocsin.deploy.registry import schemas_app
 from tocsin.producers.errors import TocsinProducerError
@@ -43,6 +44,7 @@ policy_app.command()(prove)
 policy_app.command()(drift)
 policy_app.command(name="tick")(tick_policy)
 policy_app.command(name="break-glass")(break_glass_for)
+policy_app.command(name="export")(export_policy)
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)

@@ -1,0 +1,55 @@
+"""`tocsin policy export`: policies as files, to and from other forms."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tocsin.deploy.errors import PolicyInvalid
+from tocsin.deploy.output import console
+from tocsin.deploy.policy.commands import FilesArgument
+from tocsin.deploy.policy.compile import compile_policy
+from tocsin.deploy.policy.export import Format, kafka_acls, strimzi
+from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.prove import findings
+
+OutOption = Annotated[Path | None, typer.Option("--out", help="The file to write; left out: print it.")]
+
+
+def export_policy(
+    files: FilesArgument,
+    form: Annotated[Format, typer.Option("--format", help="Strimzi's resources, or a script of Kafka's own tools.")],
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="The Kafka resource's name, which Strimzi's resources name.")
+    ] = None,
+    brokers: Annotated[int, typer.Option("--brokers", min=1, help="For how many brokers; from 3 on, 3 copies.")] = 3,
+    out: OutOption = None,
+) -> None:
+    """Write the topics and ACLs of the policy in FILE..., as of now, in another tool's form.
+
+    Whoever applies them writes ACLs from then on, not this tool: docs/policy-files.md, "Who writes".
+    """
+    now = datetime.now(UTC)
+    policy = read_policy(*files)
+    for found in findings(policy, now):
+        raise PolicyInvalid(f"{found.what}: {found.text}; see tocsin policy check FILE...")
+    desired = compile_policy(policy, now)
+    for warning in desired.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if form is Format.KAFKA_ACLS:
+        _write(kafka_acls(desired, brokers=brokers), out)
+    elif cluster is None:
+        raise typer.BadParameter("name the Kafka resource that they are for", param_hint="--cluster")
+    else:
+        _write(strimzi(desired, cluster=cluster, brokers=brokers), out)
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.write_text(text, encoding="utf-8")
+    console.print(f"written: {out}", soft_wrap=True)
