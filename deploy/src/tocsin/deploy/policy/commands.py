@@ -129,7 +129,7 @@ def _step_row(step: Step) -> dict[str, Any]:
         "what": _WORDS.get(step.what, step.what),
         "of": topic if sight else step.name,
         "by": who if sight else None,
-        "why": _why(step.reasons) if sight else ", ".join(step.reasons) or None,
+        "why": why(step.reasons) if sight else ", ".join(step.reasons) or None,
     }
 
 
@@ -233,11 +233,12 @@ def _show_seen(found: Iterable[Seen], output: Output, title: str) -> None:
 
 
 def _seen_row(seen: Seen) -> dict[str, Any]:
-    why = _why(seen.reasons) if seen.rule else "no ACL matches"
-    return {"member": seen.member, "topic": seen.topic, "ACL": seen.rule.text() if seen.rule else None, "why": why}
+    told = why(seen.reasons) if seen.rule else "no ACL matches"
+    return {"member": seen.member, "topic": seen.topic, "ACL": seen.rule.text() if seen.rule else None, "why": told}
 
 
-def _why(reasons: tuple[str, ...]) -> str:
+def why(reasons: tuple[str, ...]) -> str:
+    """Why an ACL exists, as it is shown."""
     return ", ".join(reasons) or "not in the policy: made by hand, or of an earlier one"
 
 
