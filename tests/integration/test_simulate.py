@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_policy_commands import BLIND, _changed
+from tests.integration.test_policy_commands import BLIND, changed
 from tests.world import World, takedown, tocsin, wait_until
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.models import SiteTakenDown
@@ -77,7 +77,7 @@ def test_a_plan_is_simulated_and_then_so_is_what_is_given(world: World, tmp_path
     file = _file(tmp_path, alert)
     plan = ["policy", "plan", str(world.policy_file), "--home", str(world.home), "--out", str(saved)]
     try:
-        with _changed(world):
+        with changed(world):
             tocsin(*plan, code=3)
             rows = _simulate(world, file, "--planned", code=3)
             assert _simulate(world, file, "--plan", str(saved), code=3) == rows
