@@ -130,7 +130,7 @@ def step_row(step: Step) -> dict[str, Any]:
         "what": _WORDS.get(step.what, step.what),
         "of": topic if sight else step.name,
         "by": who if sight else None,
-        "why": _why(step.reasons) if sight else ", ".join(step.reasons) or None,
+        "why": why(step.reasons) if sight else ", ".join(step.reasons) or None,
     }
 
 
@@ -242,18 +242,19 @@ def _show_seen(found: Application, members: Collection[str], topics: Iterable[st
 
 
 def _seen_row(seen: Seen, journal: Journal) -> dict[str, Any]:
-    why = _why(seen.reasons) if seen.rule else "no ACL matches"
+    told = why(seen.reasons) if seen.rule else "no ACL matches"
     change = journal.causes.get(acl_name(seen.rule)) if seen.rule else None
     return {
         "member": seen.member,
         "topic": seen.topic,
         "ACL": seen.rule.text() if seen.rule else None,
-        "why": why,
+        "why": told,
         "made by": change and f"{change.by}, {change.at.isoformat(timespec='seconds')}, change {change.change_id}",
     }
 
 
-def _why(reasons: tuple[str, ...]) -> str:
+def why(reasons: tuple[str, ...]) -> str:
+    """Why an ACL exists, as it is shown."""
     return ", ".join(reasons) or "not in the policy: made by hand, or of an earlier one"
 
 

@@ -18,8 +18,12 @@ def in_plain_words(error: ErrorDetails) -> str:
     """What is wrong; what to do."""
     kind, message = error["type"], error["msg"]
     if kind in _TEXTS:
-        return _TEXTS[kind].format(said=said(error["input"]), **error.get("ctx", {}))
+        return _TEXTS[kind].format(said=said(error["input"]), **_context(error))
     return _EXPLAINED[kind](error) if kind in _EXPLAINED else _with_remedy(message.removeprefix("Value error, "))
+
+
+def _context(error: ErrorDetails) -> dict[str, Any]:
+    return error.get("ctx", {})
 
 
 def _with_remedy(text: str) -> str:
@@ -48,12 +52,12 @@ _RED: Final = "RED is for named persons and never travels; write AMBER_STRICT or
 def _unknown_word(error: ErrorDetails) -> str:
     if str(error["input"]).upper().removeprefix("TLP:") == "RED":
         return _RED
-    known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+    known = re.findall(r"'([^']*)'", _context(error)["expected"])
     return f"{said(error['input'])} is no word for this; {remedy(error['input'], known)}"
 
 
 def _misspelt(error: ErrorDetails) -> str:
-    pattern, word = error["ctx"]["pattern"], str(error["input"])
+    pattern, word = _context(error)["pattern"], str(error["input"])
     if pattern in _SHAPES:
         return _SHAPES[pattern]
     least, most = re.findall(r"\d+", pattern)[-2:]
