@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults bench bench-stock lint types clean
+.PHONY: help setup demo test up down faults bench bench-stock bench-policy lint types clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ bench: setup  ## copies a second, CPU and latency, beside two plain loops (ten m
 
 bench-stock: setup  ## a million live lineages: taking their lane over, in how much memory (three minutes)
 	@python -m tests.bench.stock
+
+bench-policy: setup  ## a policy of 1,000 members and 50,000 ACLs: check, plan, change (five minutes)
+	@python -m tests.bench.large_policy
 
 clean: down  ## remove .venv and .tocsin
 	rm -rf .venv .tocsin

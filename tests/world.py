@@ -97,6 +97,10 @@ class World:
         for future in admin.incremental_alter_configs(changes).values():
             future.result(ANSWER_S)
 
+    def policy_names(self) -> list[str]:
+        """The members that the policy file names."""
+        return [*yaml.safe_load(self.policy_file.read_text())["members"]]
+
     # -- fan-out processes -------------------------------------------------------------------------------------------
 
     def start_fanout(

@@ -22,7 +22,7 @@ def _words(world: World) -> list[str]:
 
 
 @contextmanager
-def _changed(world: World) -> Generator[None]:
+def changed(world: World) -> Generator[None]:
     """The policy file lets reader-03 see Sweden's, and reader-02 nothing; nobody has applied it."""
     before = world.policy_file.read_text()
     policy = yaml.safe_load(before)
@@ -39,7 +39,7 @@ def test_a_plan_says_who_gains_and_who_loses_sight_and_changes_nothing(world: Wo
     """Applied, there is nothing to do."""
     words = ["policy", "plan", str(world.policy_file), "--home", str(world.home)]
     assert tocsin(*words) == []
-    with _changed(world):
+    with changed(world):
         rows = tocsin(*words, code=3)
         assert tocsin(*words, code=3) == rows
     sight = {(row[""], row["by"], row["of"]): row["why"] for row in rows if row["what"] == "sight"}

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tocsin.consumers.metrics import FanoutMetrics, WithdrawalsMetrics
+from tocsin.deploy.policy.watching import PolicyMetrics
 
 ROOT = Path(__file__).parents[3]
 RULES = [
@@ -17,7 +18,11 @@ RULES = [
     for group in yaml.safe_load((ROOT / "deploy/observe/alerts.yaml").read_text())["groups"]
     for rule in group["rules"]
 ]
-METRICS = {family.name for metrics in (FanoutMetrics(), WithdrawalsMetrics()) for family in metrics.registry.collect()}
+METRICS = {
+    family.name
+    for metrics in (FanoutMetrics(), WithdrawalsMetrics(), PolicyMetrics())
+    for family in metrics.registry.collect()
+}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])

@@ -133,7 +133,7 @@ def test_what_only_time_brings_is_found_before_it_comes() -> None:
     later = _policy().model_dump(mode="json", by_alias=True)
     later["agreements"][1] |= {"up_to": "AMBER", "valid_from": begins.isoformat()}
     found = [*findings(Policy.model_validate(_without_empty(later)), NOW)]
-    assert {(one.what, one.at) for one in found} == {("invariant isps", begins)}
+    assert {(one.what, one.begins) for one in found} == {("invariant isps", begins)}
 
 
 def _without_empty(node: Any) -> Any:
@@ -147,9 +147,15 @@ def _without_empty(node: Any) -> Any:
     [
         ({"member": "bank-de", "topic": MERCHANTS, "sees": True, "by": "banks"}, None),
         ({"member": "isp-de", "topic": MERCHANTS, "sees": False}, None),
-        ({"member": "bank-de", "topic": MERCHANTS, "sees": False}, "sees it: agreement banks"),
-        ({"member": "isp-de", "topic": MERCHANTS, "sees": True}, "does not see it"),
-        ({"member": "bank-de", "topic": MERCHANTS, "sees": True, "by": "isps"}, "sees it, but not by agreement isps"),
+        ({"member": "bank-de", "topic": MERCHANTS, "sees": False}, "sees it, by agreement banks"),
+        (
+            {"member": "isp-de", "topic": MERCHANTS, "sees": True},
+            "does not see it (banks: to.roles does not have isp, isps: up_to is GREEN)",
+        ),
+        (
+            {"member": "bank-de", "topic": MERCHANTS, "sees": True, "by": "isps"},
+            "sees it, but not by agreement isps: by agreement banks",
+        ),
     ],
 )
 def test_tests_of_a_policy_pass_or_say_what_is_so(expected: dict[str, Any], found: str | None) -> None:

@@ -137,6 +137,10 @@ class OutboxWatcher(Watcher):
         """Who has acknowledged the withdrawal of `lineage` (publisher/lineage_id), as of the last look."""
         return self._outboxes.acknowledged(directory, lineage)
 
+    def asked(self, directory: Directory) -> Subscriptions:
+        """What everybody asks for, as of the last look, if `directory` says who is a member."""
+        return self._outboxes.subscriptions(directory, self._defaults)
+
     def fresh(self) -> bool:
         """Whether every outbox was read to its end lately."""
         return time.monotonic() - self._read_at < AGE_MAX_S

@@ -22,6 +22,8 @@ from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
 from tocsin.deploy.policy.file_commands import export_policy, import_policy
+from tocsin.deploy.policy.live_commands import break_glass_for, drift, prove, tick_policy
+from tocsin.deploy.policy.simulate_command import simulate_alert
 from tocsin.deploy.registry import schemas_app
 from tocsin.producers.errors import TocsinProducerError
 from tocsin.schemas.errors import TocsinSchemaError
@@ -39,8 +41,13 @@ app.add_typer(fanout_app, name="fanout")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(holds_app, name="holds")
+policy_app.command()(prove)
+policy_app.command()(drift)
+policy_app.command(name="tick")(tick_policy)
+policy_app.command(name="break-glass")(break_glass_for)
 policy_app.command(name="export")(export_policy)
 policy_app.command(name="import")(import_policy)
+policy_app.command(name="simulate")(simulate_alert)
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)

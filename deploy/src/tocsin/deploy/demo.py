@@ -25,7 +25,9 @@ from tocsin.consumers.outbox import Outbox
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.consumers.withdrawals import Told
 from tocsin.consumers.withdrawals_reader import WithdrawalsReader, lanes
+from tocsin.deploy import demo_policy as policy_show
 from tocsin.deploy.cluster.local import LocalCluster
+from tocsin.deploy.demo_policy import PolicyShow
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.output import HOME, HomeOption, console, log_beside_output
 from tocsin.deploy.policy.apply import apply_policy
@@ -147,6 +149,10 @@ class _Demo:
         self._remove_sight()
         self._withdraw()
         self._join()
+        self._title(
+            f"The policy changes: {policy_show.MEMBER} is to see amber takedowns of gb, for {policy_show.LIFE_S} s"
+        )
+        self.policy = PolicyShow(self.policy, self.cluster.admin(), self.home, self._readable).run()
         self._count()
         console.print(f"\nAll of it took {time.monotonic() - began:.0f} s.")
 

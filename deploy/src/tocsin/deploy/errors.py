@@ -2,6 +2,7 @@
 
 TocsinDeployError
 ├── ClusterError         the local Kafka cannot be started, reached or stopped
+├── AlertNotTaken        an alert that is to be simulated would be refused by the exchange, or is none
 ├── JarInvalid           a downloaded file is not the one that the lock names
 ├── PolicyInvalid        the policy file is wrong; names file, line and remedy
 ├── PolicyNotApplied     the cluster refused a part of it
@@ -18,6 +19,10 @@ class TocsinDeployError(Exception):
 
 class ClusterError(TocsinDeployError):
     """The local Kafka cannot be started, reached or stopped."""
+
+
+class AlertNotTaken(TocsinDeployError):
+    """An alert would be refused by the exchange, or is none. Never holds its content."""
 
 
 class JarInvalid(TocsinDeployError):

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import structlog
 import typer
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 console = Console()
@@ -38,6 +39,11 @@ def log_beside_output() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def busy(what: str) -> Status:
+    """Shows, on a terminal, that something is being done; a context manager."""
+    return Console(stderr=True).status(f"{what} ...")
 
 
 def show(rows: Sequence[Mapping[str, Any]], output: Output, *, title: str = "") -> None:

@@ -16,16 +16,23 @@ def checked_positions(texts: Iterable[str] | None) -> dict[str, int]:
     Raises:
         typer.BadParameter: one is none.
     """
-    found: dict[str, int] = {}
-    for text in texts or ():
-        topic, _, offset = text.rpartition("/")
-        if not (offset.isascii() and offset.isdigit()):
-            raise typer.BadParameter(f"{text!r} is not topic/offset", param_hint="--since")
-        try:
-            found[AlertTopic.parse(topic).name] = int(offset)
-        except NameInvalid as error:
-            raise typer.BadParameter(str(error), param_hint="--since") from error
-    return found
+    found = [checked_position(text, "--since") for text in texts or ()]
+    return {topic.name: offset for topic, offset in found}
+
+
+def checked_position(text: str, option: str) -> tuple[AlertTopic, int]:
+    """`topic/offset`, of an alert topic.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    topic, _, offset = text.rpartition("/")
+    if not (offset.isascii() and offset.isdigit()):
+        raise typer.BadParameter(f"{text!r} is not topic/offset", param_hint=option)
+    try:
+        return AlertTopic.parse(topic), int(offset)
+    except NameInvalid as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def checked_member(text: str, option: str) -> str:

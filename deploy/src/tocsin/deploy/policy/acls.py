@@ -53,6 +53,19 @@ def read_acls(admin: AdminClient) -> set[AclRow]:
     return {_row(binding) for answer in answers for binding in answer.result(WAIT_S)}
 
 
+def strange_acls(admin: AdminClient) -> list[str]:
+    """The ACLs of kinds that this release has no name for, as far as they can be told, on whatever resource."""
+    everything = AclBindingFilter(
+        ResourceType.ANY, _ANY, ResourcePatternType.ANY, _ANY, _ANY, AclOperation.ANY, AclPermissionType.ANY
+    )
+    found: list[Any] = admin.describe_acls(everything).result(WAIT_S)
+    return sorted(row.text() for binding in found if "UNKNOWN" in _words(row := _row(binding)))
+
+
+def _words(row: AclRow) -> tuple[str, ...]:
+    return (row.resource_type, row.pattern, row.operation, row.permission)
+
+
 class Outcome(StrEnum):
     """What became of a change: read back, neither refused nor read back in time, or refused."""
 

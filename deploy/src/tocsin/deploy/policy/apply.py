@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -75,8 +75,8 @@ def plan_policy(policy: Policy, admin_bundle: Bundle, home: Path, *, by: str = A
     Raises:
         PolicyInvalid, PolicyNotApplied: as applying it would.
     """
-    with _said_clearly("the cluster cannot be asked"):
-        application = _Application(policy, admin_bundle, SecretStore(home), by)
+    with said_clearly("the cluster cannot be asked"):
+        application = Application(policy, admin_bundle, home, by=by)
         plan = application.plan()
         released = count_releases(admin_bundle, plan.gains, application.now) if plan.gains else {}
         return plan.model_copy(update={"releases": released})
@@ -90,16 +90,19 @@ def apply_policy(
     by: str = ADMINISTRATOR,
     plan: Plan | None = None,
     approvals: Sequence[Approval] = (),
+    narrowing: bool = False,
 ) -> Applied:
     """Apply `policy`, and if a `plan` is given nothing but that plan; secrets go under `home`.
+
+    With `narrowing`, only what ends sight: in an emergency it need not wait for the approval of what begins it.
 
     Raises:
         PolicyInvalid: it asks for more than a cluster can hold.
         PlanRefused: the plan is not of this policy, cluster and moment, or lacks an approval. Nothing was changed.
         PolicyNotApplied: the cluster refused a part, or does not show it afterwards. Applying again is safe.
     """
-    with _said_clearly("the cluster refused"):
-        application = _Application(policy, admin_bundle, SecretStore(home), by)
+    with said_clearly("the cluster refused"):
+        application = Application(policy, admin_bundle, home, by=by, only=_ending if narrowing else None)
         now = application.plan()
         if plan is not None:
             plan.check(now)
@@ -110,67 +113,85 @@ def apply_policy(
 
 
 @contextmanager
-def _said_clearly(what: str) -> Generator[None]:
+def said_clearly(what: str) -> Generator[None]:
+    """What Kafka refuses, said in our words. Raises PolicyNotApplied."""
     try:
         yield
     except KafkaException as failure:
         raise PolicyNotApplied(f"{what}: {failure.args[0]}; running it again is safe") from failure
 
 
-class _Application:
-    """One look at the cluster, what is to be done by it, and doing it."""
+Only = Callable[["Application", AclChanges], Collection[AclRow]]
 
-    def __init__(self, policy: Policy, admin_bundle: Bundle, store: SecretStore, by: str) -> None:
+
+def _ending(_: Application, changes: AclChanges) -> Collection[AclRow]:
+    return {*changes.barring, *changes.replacing, *changes.gone}
+
+
+class Application:
+    """One look at the cluster, what is to be done by it, and doing it.
+
+    With `only`, no ACLs but those that it names are changed, and no topics or users.
+    """
+
+    def __init__(
+        self, policy: Policy, admin_bundle: Bundle, home: Path, *, by: str = ADMINISTRATOR, only: Only | None = None
+    ) -> None:
         self.now = datetime.now(UTC)
-        self._file = policy
-        self._admin_bundle = admin_bundle
+        store = SecretStore(home)
+        self.file = policy
+        self.admin_bundle = admin_bundle
         self._store = store
         self._by = by
         self._admin = AdminClient(admin_bundle.kafka_config())
         self._topics = Topics(self._admin)
-        self._journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
-        self._directory = self._current_directory() if DIRECTORY_TOPIC in self._topics else None
-        self._policy = stay_withdrawn(self._journal.effective(policy), self._directory)
-        self._desired: Desired = compile_policy(self._policy, self.now, self._journal.glass)
-        self._live = read_acls(self._admin)
+        self.journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
+        self.directory = self._current_directory() if DIRECTORY_TOPIC in self._topics else None
+        self.policy = stay_withdrawn(self.journal.effective(policy), self.directory)
+        self.desired: Desired = compile_policy(self.policy, self.now, self.journal.glass)
+        self.live = read_acls(self._admin)
         self._users = _scram_users(self._admin)
         # a row of a member that has left is ours to remove
-        members = {*self._policy.members, *(self._directory.directory.members if self._directory else ())}
-        self._changes: AclChanges = acl_changes(self._live, self._desired.rows, members, self._journal.denies)
+        members = {*self.policy.members, *(self.directory.directory.members if self.directory else ())}
+        changes = acl_changes(self.live, self.desired.rows, members, self.journal.denies)
+        self._scoped = only is not None
+        self.changes: AclChanges = changes if only is None else changes.among(only(self, changes))
 
     @cached_property
     def _roots(self) -> list[SigningKey]:
         # not before they are needed: they are made when missing, and a plan of a new cluster makes nothing
-        return self._store.roots(self._file.roots)
+        return self._store.roots(self.file.roots)
 
     def _current_directory(self) -> Current | None:
-        return newest(read_published(self._admin_bundle), self._file, self._roots)
+        return newest(read_published(self.admin_bundle), self.file, self._roots)
 
     # -- what is to be done ------------------------------------------------------------------------------------------
 
     def plan(self) -> Plan:
-        self._topics.plan(self._desired.topics)
+        """What is to be done. Raises PolicyNotApplied."""
+        self._topics.plan(() if self._scoped else self.desired.topics)
+        rule = self.journal.rule or self.file.approvals
         return Plan(
             plan_id=str(uuid7()),
             made_at=self.now,
             by=self._by,
-            coalition=self._file.coalition,
+            coalition=self.file.coalition,
             cluster_id=str(self._admin.describe_cluster().result(WAIT_S).cluster_id),
-            policy_sha256=self._file.sha256,
-            acls_sha256=AclSet(self._live).digest().hex(),
+            policy_sha256=self.file.sha256,
+            acls_sha256=AclSet(self.live).digest().hex(),
             steps=(*self._sight_steps(), *self._topic_steps(), *self._user_steps(), *self._acl_steps()),
             releases={},
-            rule=self._journal.rule or self._file.approvals,
-            new_rule=self._file.approvals,
-            warnings=(*self._desired.warnings, *self._topics.warnings),
+            rule=rule,
+            new_rule=rule if self._scoped else self.file.approvals,
+            warnings=(*self.desired.warnings, *self._topics.warnings),
         )
 
     def _sight_steps(self) -> Iterator[Step]:
-        after = (self._live - {*self._changes.removed}) | {*self._changes.created}
-        before_acls, after_acls = AclSet(self._live), AclSet(after)
+        after = (self.live - {*self.changes.removed}) | {*self.changes.created}
+        before_acls, after_acls = AclSet(self.live), AclSet(after)
         for what, host in (("SIGHT", DELIVERY_HOST), ("DIRECT", ELSEWHERE)):
             for one in sight_changes(
-                before_acls, after_acls, self._desired, self._policy.members, self._desired.alert_topics, host
+                before_acls, after_acls, self.desired, self.policy.members, self.desired.alert_topics, host
             ):
                 yield Step("CREATE" if one.gains else "DELETE", what, f"{one.member} {one.topic}", one.reasons)
 
@@ -181,60 +202,65 @@ class _Application:
             yield Step("CHANGE", "TOPIC", name)
 
     def _user_steps(self) -> Iterator[Step]:
-        for login in self._desired.logins:
+        for login in () if self._scoped else self.desired.logins:
             if login not in self._users:
                 yield Step("CREATE", "USER", login)
-        if self._directory is None:
+        if self.directory is None:
             yield Step("CREATE", "DIRECTORY", DIRECTORY_TOPIC)
-        elif self._next_directory(self._store.known_keys(self._policy)) is not None or self._store.lacks_keys(
-            self._policy
+        elif self._next_directory(self._store.known_keys(self.policy)) is not None or self._store.lacks_keys(
+            self.policy
         ):
             yield Step("CHANGE", "DIRECTORY", DIRECTORY_TOPIC)
 
     def _acl_steps(self) -> Iterator[Step]:
-        reasons = {grant.row: grant.reasons for grant in self._desired.grants}
-        for row in self._changes.created:
-            yield Step("CREATE", "ACL", acl_name(row), reasons[row])
-        for row in self._changes.removed:
-            yield Step("DELETE", "ACL", acl_name(row), self._journal.reasons(row))
+        reasons = {grant.row: grant.reasons for grant in self.desired.grants}
+        for row in self.changes.created:
+            yield Step("CREATE", "ACL", acl_name(row), reasons.get(row, ()))
+        for row in self.changes.removed:
+            yield Step("DELETE", "ACL", acl_name(row), self.journal.reasons(row))
 
     # -- doing it ----------------------------------------------------------------------------------------------------
 
-    def apply(self, plan: Plan, approvals: Sequence[Approval]) -> Applied:
-        applied = Applied(plan, directory_version=self._directory.directory.version if self._directory else 0)
-        if not plan.steps and plan.policy_sha256 == self._journal.applied and plan.new_rule == plan.rule:
+    def apply(self, plan: Plan, approvals: Sequence[Approval] = ()) -> Applied:
+        """Do it. Raises PolicyNotApplied, KafkaException."""
+        applied = Applied(plan, directory_version=self.directory.directory.version if self.directory else 0)
+        if not plan.steps and (self._scoped or plan.policy_sha256 == self.journal.applied):
             return applied
         doing = _Doing(plan, applied)
         if POLICY_AUDIT_TOPIC not in self._topics:
-            self._topics.create([topic for topic in self._desired.topics if topic.name == POLICY_AUDIT_TOPIC])
+            self._topics.create([topic for topic in self.desired.topics if topic.name == POLICY_AUDIT_TOPIC])
         change = Change(
             change_id=plan.plan_id,
             kind=Kind.BEGUN,
-            at=datetime.now(UTC),
+            at=self.now,
             by=self._by,
-            policy_sha256=plan.policy_sha256,
+            # what time alone changes, or one grant, is not the policy as a whole
+            policy_sha256=None if self._scoped else plan.policy_sha256,
             cluster_id=plan.cluster_id,
             acls_sha256=plan.acls_sha256,
             steps=plan.steps,
             approvals=tuple(approvals),
             rule=plan.new_rule,
         )
-        write(self._admin_bundle, change)
+        write(self.admin_bundle, change)
         try:
             self._do(doing)
         finally:
+            live = read_acls(self._admin)
+            doing.confirm(live)
             done = replace(
                 change,
                 kind=Kind.DONE if doing.ended else Kind.FAILED,
                 at=datetime.now(UTC),
-                acls_sha256=AclSet(read_acls(self._admin)).digest().hex(),
-                steps=tuple(applied.steps),
+                acls_sha256=AclSet(live).digest().hex(),
+                # when all was done, what was done is what was begun
+                steps=() if doing.ended else tuple(applied.steps),
             )
-            write(self._admin_bundle, done)
+            write(self.admin_bundle, done)
         return applied
 
     def _do(self, doing: _Doing) -> None:
-        changes = self._changes
+        changes = self.changes
         if not (
             doing.acls(self._change(create=changes.barring))
             and doing.acls(self._change(create=changes.replacing))
@@ -243,7 +269,7 @@ class _Application:
             return  # what was to end has not: nothing begins
         self._topics.apply()
         doing.took("TOPIC")
-        keys = self._apply_bundles()
+        keys = self._store.known_keys(self.policy) if self._scoped else self._apply_bundles()
         doing.took("USER")
         doing.applied.directory_version = self._apply_directory(keys)
         doing.took("DIRECTORY")
@@ -253,11 +279,13 @@ class _Application:
 
     def _change(self, **rows: Sequence[AclRow]) -> tuple[str, dict[AclRow, Outcome]]:
         [(verb, asked)] = rows.items()
-        return verb.upper(), change_acls(self._admin, **rows, live=self._live) if asked else {}
+        # what was made before is not to go with what goes
+        there = self.live.union(self.changes.replacing)
+        return verb.upper(), change_acls(self._admin, **rows, live=there) if asked else {}
 
     def _apply_bundles(self) -> list[MemberKey]:
         """Bundles, keys and Kafka users of the members' logins and of our services. Returns all signing keys."""
-        ca_pem = (self._admin_bundle.path / CA).read_bytes()
+        ca_pem = (self.admin_bundle.path / CA).read_bytes()
         passwords: dict[str, str] = {}
         keys: list[MemberKey] = []
         for folder, config in self._bundles():
@@ -267,36 +295,36 @@ class _Application:
             if fresh or config.login not in self._users:
                 passwords[config.login] = read_secret(bundle.path / PASSWORD).decode().strip()
         _set_users(self._admin, passwords)
-        self._store.give_token_keys(self._policy)
+        self._store.give_token_keys(self.policy)
         return keys
 
     def _bundles(self) -> Iterator[tuple[Path, BundleConfig]]:
         for service in (FANOUT, CANARY):
             yield self._store.service(service), self._bundle_config(service, EXCHANGE, "exchange", "eu")
-        for name, one in self._policy.members.items():
-            for login in logins(self._policy, name):
+        for name, one in self.policy.members.items():
+            for login in logins(self.policy, name):
                 yield self._store.member(login), self._bundle_config(login, name, one.role, one.jurisdiction)
 
     def _bundle_config(self, login: str, member: str, role: str, place: str) -> BundleConfig:
         return BundleConfig(
-            coalition=self._policy.coalition,
+            coalition=self.policy.coalition,
             member=member,
             login=login,
             role=role,
             jurisdiction=place,
-            bootstrap=self._admin_bundle.config.bootstrap,
+            bootstrap=self.admin_bundle.config.bootstrap,
             roots=tuple(root.public.hex() for root in self._roots),
-            roots_threshold=self._policy.roots_threshold,
+            roots_threshold=self.policy.roots_threshold,
         )
 
     def _next_directory(self, keys: Sequence[MemberKey]) -> Any:
-        return successor(self._policy, keys, self._directory, time.time_ns() // 1_000_000)
+        return successor(self.policy, keys, self.directory, time.time_ns() // 1_000_000)
 
     def _apply_directory(self, keys: Sequence[MemberKey]) -> int:
         document = self._next_directory(keys)
         if document is None:
-            return self._directory.directory.version if self._directory else 0
-        publish(self._admin_bundle, document, self._roots)
+            return self.directory.directory.version if self.directory else 0
+        publish(self.admin_bundle, document, self._roots)
         return int(document.version)
 
 
@@ -322,6 +350,18 @@ class _Doing:
             name = acl_name(row)
             self.applied.steps.append(Step(verb, "ACL", name, reasons.get((verb, name), ()), outcome))
         return all(outcome is Outcome.APPLIED for outcome in outcomes.values())
+
+    def confirm(self, live: Collection[AclRow]) -> None:
+        """Look once more, when all is over: what is not as it was left is unconfirmed."""
+        names = {acl_name(row) for row in live}
+        for at, step in enumerate(self.applied.steps):
+            if (
+                step.what == "ACL"
+                and step.outcome == Outcome.APPLIED
+                and (step.name in names) != (step.action == "CREATE")
+            ):
+                self.applied.steps[at] = step._replace(outcome=Outcome.UNCONFIRMED)
+                self.ended = False
 
 
 def _scram_users(admin: AdminClient) -> set[str]:

@@ -74,6 +74,11 @@ class AclChanges:
     lifted: tuple[AclRow, ...]
     new: tuple[AclRow, ...]
 
+    def among(self, rows: Collection[AclRow]) -> AclChanges:
+        """Those of `rows` only."""
+        steps = (self.barring, self.replacing, self.gone, self.lifted, self.new)
+        return AclChanges(*(tuple(row for row in step if row in rows) for step in steps))
+
     @property
     def created(self) -> tuple[AclRow, ...]:
         """All rows that are made."""

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl import AclSet
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import PolicyInvalid
-from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
-from tocsin.deploy.policy.acls import read_acls
-from tocsin.deploy.policy.apply import ADMINISTRATOR, Applied, apply_policy, plan_policy
+from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, console, show
+from tocsin.deploy.policy.apply import ADMINISTRATOR, Application, Applied, apply_policy, plan_policy, said_clearly
 from tocsin.deploy.policy.compile import Desired, compile_policy
 from tocsin.deploy.policy.document import Policy
-from tocsin.deploy.policy.journal import Step
+from tocsin.deploy.policy.journal import Journal, Step, acl_name
 from tocsin.deploy.policy.plan import Plan, approve, load_approvals, save_approval
-from tocsin.deploy.policy.policy_files import read_policy
-from tocsin.deploy.policy.prove import findings
+from tocsin.deploy.policy.policy_files import PolicyFiles, read_files, read_policy
+from tocsin.deploy.policy.prove import Finding, findings
 from tocsin.deploy.policy.sight import Seen, look, missing, seen_by
 from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.names import AlertTopic
@@ -58,9 +56,10 @@ def check(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
 
     Invariants are tried as of now and of every later moment at which something begins by itself.
     """
-    policy = read_policy(*files)
+    read = read_files(*files)
+    policy = read.policy
+    found = _findings(read)
     desired = _compiled(policy)
-    found = [{"what": one.what, "from": one.at.isoformat(), "found": one.text} for one in findings(policy, _now())]
     row = {
         "members": len(policy.members),
         "jurisdictions": len(policy.jurisdictions()),
@@ -72,9 +71,17 @@ def check(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
         "tests": len(policy.tests),
     }
     _warn(desired.warnings)
-    show([*found, *([] if found else [row])], output, title="wrong" if found else "sound")
-    if found:
-        raise typer.Exit(1)
+    if not found:
+        show([row], output, title="sound")
+        return
+    if output is Output.TABLE:
+        raise PolicyInvalid("\n".join(f"{read.where(one.place)}: {one.line}" for one in found))
+    show([_finding_row(read, one) for one in found], output)
+    raise typer.Exit(1)
+
+
+def _finding_row(read: PolicyFiles, found: Finding) -> dict[str, Any]:
+    return {"where": read.where(found.place), "what": found.what, "from": found.begins, "found": found.text}
 
 
 @policy_app.command()
@@ -89,8 +96,10 @@ def plan(
 
     Exit codes: 0 nothing to do, 3 there are changes, 1 failed, 2 usage.
     """
-    planned = plan_policy(_sound(read_policy(*files)), LocalCluster(home).admin(), home, by=by)
-    show([_step_row(step) for step in planned.steps], output, title="would change")
+    policy = _sound(files)
+    with busy("planning"):
+        planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by)
+    show([step_row(step) for step in planned.steps], output, title="would change")
     _warn(planned.warnings)
     if out is not None:
         planned.save(out)
@@ -112,7 +121,8 @@ def _summary(planned: Plan, out: Path | None) -> None:
         console.print(f"saved: tocsin policy apply FILE... --plan {out}", soft_wrap=True)
 
 
-def _step_row(step: Step) -> dict[str, Any]:
+def step_row(step: Step) -> dict[str, Any]:
+    """A step of a plan as it is shown."""
     who, _, topic = step.name.partition(" ")
     sight = step.what in ("SIGHT", "DIRECT")
     return {
@@ -120,7 +130,7 @@ def _step_row(step: Step) -> dict[str, Any]:
         "what": _WORDS.get(step.what, step.what),
         "of": topic if sight else step.name,
         "by": who if sight else None,
-        "why": _why(step.reasons) if sight else ", ".join(step.reasons) or None,
+        "why": why(step.reasons) if sight else ", ".join(step.reasons) or None,
     }
 
 
@@ -132,7 +142,7 @@ def approve_plan(
 ) -> None:
     """Give your signed word for the plan in PLAN, once you have read it; it is put beside it."""
     planned = Plan.load(plan_file)
-    show([_step_row(step) for step in planned.steps], Output.TABLE, title="what you approve")
+    show([step_row(step) for step in planned.steps], Output.TABLE, title="what you approve")
     approval = approve(planned, name, SigningKey.load(key, name))
     known = planned.rule.approvers.get(name)
     if known != approval.public.hex():
@@ -144,7 +154,11 @@ def approve_plan(
 @policy_app.command()
 def apply(
     files: FilesArgument,
+    *,
     saved: PlanOption = None,
+    narrowing: Annotated[
+        bool, typer.Option("--narrowing", help="Only what ends sight; needs nobody's approval.")
+    ] = False,
     by: ByOption = ADMINISTRATOR,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
@@ -153,10 +167,12 @@ def apply(
 
     Exit codes: 0 all of it is applied, 1 failed, refused or unconfirmed, 2 usage. Running it again is safe.
     """
-    policy = _sound(read_policy(*files))
+    policy = _sound(files)
     planned = None if saved is None else Plan.load(saved)
     approvals = [] if saved is None else [*load_approvals(saved)]
-    applied = apply_policy(policy, LocalCluster(home).admin(), home, by=by, plan=planned, approvals=approvals)
+    admin = LocalCluster(home).admin()
+    with busy("applying"):
+        applied = apply_policy(policy, admin, home, by=by, plan=planned, approvals=approvals, narrowing=narrowing)
     show_applied(applied, output)
 
 
@@ -184,14 +200,15 @@ def explain(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Why MEMBER is given the alerts of TOPIC, by the live ACLs, or what is missing. Exits with 1 when it is not."""
-    policy, parsed = read_policy(*files), _topic(topic)
+    policy, parsed = read_policy(*files), checked_topic(topic)
     _known(policy, member)
-    seen = look(_live(home), _compiled(policy), member, parsed.name)
-    show([_seen_row(seen)], output, title="sight" if seen.allowed else "no sight")
+    found = application_of(policy, home)
+    seen = look(AclSet(found.live), found.desired, member, parsed.name)
+    show([_seen_row(seen, found.journal)], output, title="sight" if seen.allowed else "no sight")
     if not seen.allowed:
         absent = [
             {"agreement": one.agreement, "what is missing": one.condition}
-            for one in missing(policy, member, parsed, _now())
+            for one in missing(found.policy, member, parsed, found.now)
         ]
         if output is Output.TABLE:
             show(absent, output, title="no agreement gives it")
@@ -203,9 +220,9 @@ def who(
     topic: TopicArgument, files: PolicyOption, home: HomeOption = HOME, output: OutputOption = Output.TABLE
 ) -> None:
     """Who is given the alerts of TOPIC, by the live ACLs, those made by hand included."""
-    policy = read_policy(*files)
-    found = seen_by(_live(home), _compiled(policy), policy.members, [_topic(topic).name])
-    _show_seen(found, output, f"who sees {topic}")
+    name = checked_topic(topic).name
+    found = application_of(read_policy(*files), home)
+    _show_seen(found, found.policy.members, [name], output, f"who sees {topic}")
 
 
 @policy_app.command()
@@ -215,30 +232,47 @@ def sees(
     """Which alerts MEMBER is given, by the live ACLs, those made by hand included."""
     policy = read_policy(*files)
     _known(policy, member)
-    desired = _compiled(policy)
-    _show_seen(seen_by(_live(home), desired, [member], desired.alert_topics), output, f"what {member} sees")
+    found = application_of(policy, home)
+    _show_seen(found, [member], found.desired.alert_topics, output, f"what {member} sees")
 
 
-def _show_seen(found: Iterable[Seen], output: Output, title: str) -> None:
-    show([_seen_row(one) for one in found], output, title=title)
+def _show_seen(found: Application, members: Collection[str], topics: Iterable[str], output: Output, title: str) -> None:
+    seen = seen_by(AclSet(found.live), found.desired, members, topics)
+    show([_seen_row(one, found.journal) for one in seen], output, title=title)
 
 
-def _seen_row(seen: Seen) -> dict[str, Any]:
-    why = _why(seen.reasons) if seen.rule else "no ACL matches"
-    return {"member": seen.member, "topic": seen.topic, "ACL": seen.rule.text() if seen.rule else None, "why": why}
+def _seen_row(seen: Seen, journal: Journal) -> dict[str, Any]:
+    told = why(seen.reasons) if seen.rule else "no ACL matches"
+    change = journal.causes.get(acl_name(seen.rule)) if seen.rule else None
+    return {
+        "member": seen.member,
+        "topic": seen.topic,
+        "ACL": seen.rule.text() if seen.rule else None,
+        "why": told,
+        "made by": change and f"{change.by}, {change.at.isoformat(timespec='seconds')}, change {change.change_id}",
+    }
 
 
-def _why(reasons: tuple[str, ...]) -> str:
+def why(reasons: tuple[str, ...]) -> str:
+    """Why an ACL exists, as it is shown."""
     return ", ".join(reasons) or "not in the policy: made by hand, or of an earlier one"
 
 
-def _sound(policy: Policy) -> Policy:
-    """`policy`, if what it must never come to does not come of it."""
-    found = [*findings(policy, _now())]
+def _sound(files: Iterable[Path]) -> Policy:
+    """The policy in `files`, if what it must never come to does not come of it."""
+    read = read_files(*files)
+    found = _findings(read)
     if found:
         more = f" (and {len(found) - 1} more: tocsin policy check FILE...)" if len(found) > 1 else ""
-        raise PolicyInvalid(f"{found[0].what}: {found[0].text}{more}")
-    return policy
+        raise PolicyInvalid(f"{read.where(found[0].place)}: {found[0].line}{more}")
+    return read.policy
+
+
+def _findings(read: PolicyFiles) -> list[Finding]:
+    try:
+        return [*findings(read.policy, _now())]
+    except PolicyInvalid as error:
+        raise PolicyInvalid(f"{read.where(('agreements', 0))}: agreements: {error}") from error
 
 
 def _warn(warnings: Iterable[str]) -> None:
@@ -254,11 +288,14 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _live(home: Path) -> AclSet:
-    return AclSet(read_acls(AdminClient(LocalCluster(home).admin().kafka_config())))
+def application_of(policy: Policy, home: Path) -> Application:
+    """What applying `policy` now would meet. Raises PolicyNotApplied."""
+    with said_clearly("the cluster cannot be asked"):
+        return Application(policy, LocalCluster(home).admin(), home)
 
 
-def _topic(text: str) -> AlertTopic:
+def checked_topic(text: str) -> AlertTopic:
+    """`text`, if it is an alert topic's name. Raises typer.BadParameter."""
     try:
         return AlertTopic.parse(text)
     except NameInvalid as error:

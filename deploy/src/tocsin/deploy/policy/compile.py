@@ -16,6 +16,8 @@ from tocsin.consumers.subscriptions import Subscription
 from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.policy.document import Agreement, Plane, Policy, Prohibition, Transfer
 from tocsin.schemas.directory import SECRETARIAT_ROLE
+from tocsin.schemas.errors import IdentifierInvalid
+from tocsin.schemas.identifiers import country
 from tocsin.schemas.names import (
     ACCESS_AUDIT_TOPIC,
     CHECKPOINTS_TOPIC,
@@ -120,7 +122,7 @@ def compile_policy(policy: Policy, now: datetime, glass: Sequence[BreakGlass] = 
             known.append(reason)
     on_topics = sum(row.resource_type == "TOPIC" for row in reasons)
     if on_topics > ROWS_MAX:
-        raise PolicyInvalid(f"{on_topics} ACL rows on topics, {ROWS_MAX} can be read safely: share fewer labels apart")
+        raise PolicyInvalid(f"{on_topics} ACL rows on topics, {ROWS_MAX} can be read safely; share fewer labels")
     return Desired(
         topics=tuple(_topics(policy)),
         logins=(FANOUT, CANARY, *(login for name in policy.members for login in logins(policy, name))),
@@ -269,6 +271,18 @@ def barring_rows(login: str) -> Iterator[AclRow]:
         yield _row(login, operation, "TOPIC", "alerts.", permission="DENY")
 
 
+_CORRECT_TO: Final = "correct `to`"
+_CORRECT_OF: Final = "correct `alerts_of`"
+_CORRECT_DATES: Final = "correct its dates if that is not meant"
+
+
+def _is_country(place: str) -> bool:
+    try:
+        return place == "eu" or bool(country(place))
+    except IdentifierInvalid:
+        return False
+
+
 class _Compiler:
     """What a policy means at one moment."""
 
@@ -367,26 +381,44 @@ class _Compiler:
     # -- what does nothing -------------------------------------------------------------------------------------------
 
     def warnings(self) -> Iterator[str]:
-        """Parts of the policy that share nothing, or with nobody."""
+        """Parts of the policy that share nothing, or with nobody, or are likely to be misspelt."""
+        for place in self._lanes:
+            if not _is_country(place):
+                yield f"jurisdiction {place}: no country of ISO 3166-1, nor eu; correct it where it is misspelt"
         for agreement in self._policy.agreements:
             yield from self._agreement_warnings(agreement)
         for prohibition in self._policy.prohibitions:
-            if not [*self._policy.matching(prohibition.to)]:
-                yield f"prohibition {prohibition.id}: its parties match nobody, so it forbids nothing"
+            yield from self._prohibition_warnings(prohibition)
+        for invariant in self._policy.invariants:
+            if not [*self._policy.matching(invariant.to)]:
+                yield f"invariant {invariant.id}: its parties match nobody, so no member can break it; {_CORRECT_TO}"
+
+    def _prohibition_warnings(self, prohibition: Prohibition) -> Iterator[str]:
+        name = f"prohibition {prohibition.id}"
+        if not [*self._policy.matching(prohibition.to)]:
+            yield f"{name}: its parties match nobody, so it forbids nothing; {_CORRECT_TO}"
+        if not [*self._policy.topics(prohibition)]:
+            yield f"{name}: no member is of {', '.join(prohibition.alerts_of)}, so it forbids nothing; {_CORRECT_OF}"
+        if not prohibition.in_force(self._now):
+            yield f"{name}: not in force on {self._now.date()}, so it forbids nothing; {_CORRECT_DATES}"
 
     def _agreement_warnings(self, agreement: Agreement) -> Iterator[str]:
         name, policy = f"agreement {agreement.id}", self._policy
         parties = list(policy.matching(agreement.to))
         active = [member for member in parties if policy.members[member].active]
         if not parties:
-            yield f"{name}: its parties match nobody, so it shares with nobody"
+            yield f"{name}: its parties match nobody, so it shares with nobody; {_CORRECT_TO}"
         elif not active:
-            yield f"{name}: none of its parties is active, so it shares with nobody"
-        if not agreement.in_force(self._now):
-            yield f"{name}: not in force on {self._now.date()}, so it grants nothing"
+            yield f"{name}: none of its parties is active, so it shares with nobody; remove it, or {_CORRECT_TO}"
+        if agreement.begins is not None and agreement.begins > self._now:
+            begins = agreement.begins.isoformat()
+            yield f"{name}: begins by itself at {begins}; until then it grants nothing; {_CORRECT_DATES}"
+        elif not agreement.in_force(self._now):
+            yield f"{name}: ended on {agreement.valid_to}, so it grants nothing; {_CORRECT_DATES}"
         places = policy.expand(agreement.alerts_of).intersection(self._lanes)
         if not places:
-            yield f"{name}: no member is of {', '.join(agreement.alerts_of)}, so there is nothing to share"
+            named = ", ".join(agreement.alerts_of)
+            yield f"{name}: no member is of {named}, so there is nothing to share; {_CORRECT_OF}"
         wanting: dict[tuple[str, str, Plane], int] = {}
         for member in active:
             one = policy.members[member]

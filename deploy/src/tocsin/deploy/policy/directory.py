@@ -109,6 +109,11 @@ def stay_withdrawn(policy: Policy, current: Current | None) -> Policy:
     return policy.model_copy(update={"members": {**policy.members, **left}}) if left else policy
 
 
+def would_be(policy: Policy, directory: Directory) -> Directory:
+    """`directory` with the members that it would have once `policy` is applied. Nothing signs it."""
+    return replace(directory, members=_members(policy, directory))
+
+
 def _members(policy: Policy, before: Directory | None) -> dict[str, DirectoryMember]:
     """The policy's members, and those that it no longer names: withdrawn, since ids are never used again."""
     gone = {name: replace(one, status="WITHDRAWN") for name, one in (before.members if before else {}).items()}

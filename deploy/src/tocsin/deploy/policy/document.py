@@ -6,10 +6,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
+from tocsin.deploy.policy.words import remedy, respelled
 from tocsin.deploy.policy.yaml_file import Place
 from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.header import LegalBasis, Purpose
@@ -39,32 +50,56 @@ Mechanism = Literal[
 
 
 def _checked(rule: Callable[[str], str]) -> AfterValidator:
+    def fits(text: str) -> bool:
+        try:
+            return bool(rule(text))
+        except NameInvalid:
+            return False
+
     def check(text: str) -> str:
         try:
             return rule(text)
         except NameInvalid as error:
-            raise ValueError(str(error)) from error
+            problem = str(error)
+            raise ValueError(problem if "; " in problem else f"{problem}; {respelled(text, fits)}") from error
 
     return AfterValidator(check)
 
 
 def _alert_topic(text: str) -> str:
-    return AlertTopic.parse(text).name
+    try:
+        return AlertTopic.parse(text).name
+    except NameInvalid as error:
+        place = text.split(".")[1] if text.count(".") else ""
+        known = [AlertTopic(place, kind, tlp).name for kind in AlertType for tlp in Tlp]
+        shape = "write alerts.<jurisdiction>.<type>.<tlp>"
+        raise ValueError(f"{text!r} is no alert topic; {remedy(text, known, shape)}") from error
+
+
+def _moment(value: object, check: ValidatorFunctionWrapHandler) -> date | datetime:
+    try:
+        found: date | datetime = check(value)
+    except ValidationError as error:
+        what = "is neither a day nor a time with its zone; write 2026-11-23, or 2026-11-23T15:00:00Z"
+        raise ValueError(f"{value} {what}") from error
+    return found
 
 
 MemberId = Annotated[str, _checked(member_id)]
 Jurisdiction = Annotated[str, _checked(jurisdiction)]
-AlertTopicName = Annotated[str, _checked(_alert_topic)]
+AlertTopicName = Annotated[str, AfterValidator(_alert_topic)]
 # three letters at least, so that no group can be taken for a jurisdiction
 GroupName = Annotated[str, Field(pattern=r"^[a-z0-9-]{3,40}$")]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{2,60}$")]
 Suffix = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
 Text = Annotated[str, Field(min_length=1, max_length=280)]
-Contact = Annotated[str, Field(pattern=r"^([^@\s]{1,64}@[^@\s]{1,255}|\+[0-9]{7,15})$")]
-PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+CONTACT: Final = r"^([^@\s]{1,64}@[^@\s]{1,255}|\+[0-9]{7,15})$"
+PUBLIC_KEY: Final = r"^[0-9a-f]{64}$"
+Contact = Annotated[str, Field(pattern=CONTACT)]
+PublicKey = Annotated[str, Field(pattern=PUBLIC_KEY)]
 Some = Annotated[tuple[str, ...], Field(min_length=1)]
 
-Moment = date | AwareDatetime
+Moment = Annotated[date | AwareDatetime, WrapValidator(_moment)]
 """A day, which counts as a whole and in UTC, or a time with its zone."""
 
 
@@ -89,7 +124,8 @@ class Timed(_Part):
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> Self:
         if self.begins and self.ends and self.ends <= self.begins:
-            raise ValueError(f"valid_to {self.valid_to} lies before valid_from {self.valid_from}; swap or correct them")
+            ends_first = f"{self.valid_to} lies before valid_from {self.valid_from}; swap or correct them"
+            raise Faults([(("valid_to",), ends_first)])
         return self
 
     @property
@@ -124,8 +160,11 @@ class Wish(_Part):
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Self:
-        if self.everything == bool(self.types or self.jurisdictions or self.tlps):
-            raise ValueError("say either `everything: true`, or some of types, jurisdictions and tlps")
+        named = bool(self.types or self.jurisdictions or self.tlps)
+        if self.everything and named:
+            raise ValueError("asks for everything, and by name; keep one of the two")
+        if not (self.everything or named):
+            raise ValueError("asks for nothing; write `everything: true`, or name types, jurisdictions or tlps")
         return self
 
 
@@ -166,7 +205,7 @@ class Parties(_Part):
     @model_validator(mode="after")
     def _somebody(self) -> Self:
         if not (self.members or self.roles or self.jurisdictions or self.outside):
-            raise ValueError("name members, roles or jurisdictions: an empty audience is nobody, not everybody")
+            raise ValueError("an empty audience is nobody, not everybody; name members, roles or jurisdictions")
         return self
 
 
@@ -219,7 +258,7 @@ class Reach(_Part):
     @model_validator(mode="after")
     def _some_label(self) -> Self:
         if not self.labels:
-            raise ValueError(f"above: no label is above {self.above}; name a more open one, or leave `above` out")
+            raise Faults([(("above",), f"no label is above {self.above}; name a more open one, or remove the key")])
         return self
 
 
@@ -344,13 +383,14 @@ class _Names:
         seen: set[str] = set()
         for index, part in enumerate(getattr(self._policy, key)):
             if part.id in seen:
-                yield (key, index, "id"), f"another of the {key} is called {part.id}; every id stands once"
+                yield (key, index, "id"), f"another of the {key} is called {part.id}; rename one of them"
             seen.add(part.id)
 
     def _unknown_places(self, place: Place, names: Iterable[str]) -> Iterator[tuple[Place, str]]:
         for at, name in enumerate(names):
             if name not in self._places:
-                yield (*place, at), f"{name!r} is no group, nor the jurisdiction of a member; correct it"
+                fix = remedy(name, self._places)
+                yield (*place, at), f"{name!r} is no group, nor the jurisdiction of a member; {fix}"
 
     def _unknown_parties(self, place: Place, parties: Parties) -> Iterator[tuple[Place, str]]:
         yield from self._unknown_places((*place, "jurisdictions"), parties.jurisdictions)
@@ -358,14 +398,19 @@ class _Names:
         for key in ("members", "without"):
             for at, name in enumerate(getattr(parties, key)):
                 if name not in self._policy.members:
-                    yield (*place, key, at), f"{name!r} is no member; add it under members"
+                    yield (*place, key, at), self._no_member(name)
+
+    def _no_member(self, name: str) -> str:
+        return f"{name!r} is no member; {remedy(name, self._policy.members, 'add it under members')}"
 
     def _untestable(self, place: Place, test: Expectation) -> Iterator[tuple[Place, str]]:
         if test.member not in self._policy.members:
-            yield (*place, "member"), f"{test.member!r} is no member; add it under members"
+            yield (*place, "member"), self._no_member(test.member)
         if AlertTopic.parse(test.topic).jurisdiction not in self._lanes:
-            yield (*place, "topic"), f"no member is of this jurisdiction, so there is no {test.topic}; correct it"
+            fix = f"write one of {', '.join(sorted(self._lanes))}"
+            yield (*place, "topic"), f"no member is of this jurisdiction, so there is no {test.topic}; {fix}"
         if test.by is not None and all(test.by != one.id for one in self._policy.agreements):
-            yield (*place, "by"), f"{test.by!r} is no agreement; correct it or remove it"
+            fix = remedy(test.by, [one.id for one in self._policy.agreements])
+            yield (*place, "by"), f"{test.by!r} is no agreement; {fix}"
         if test.by is not None and not test.sees:
             yield (*place, "by"), "what is not seen is seen by no agreement; remove it"

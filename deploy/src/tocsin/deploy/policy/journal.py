@@ -1,6 +1,7 @@
 """The journal of the policy (topic `audit.policy`): what was done to it, by whom and why. A fold over its records.
 
-A change is written before anything is changed (BEGUN), and again when it is over (DONE, FAILED). What people say
+A change is written before anything is changed (BEGUN), and again when it is over: DONE, or FAILED with what became of
+each step. What people say
 between applications, a member suspended or given sight in an emergency, is in it too and counts from then on, so every
 machine that plans or applies knows it.
 """
@@ -108,7 +109,8 @@ def acl_of(name: str) -> AclRow:
 class Journal:
     """What the journal comes to. `denies` are the DENY rows that are this tool's, `causes` the last change of each ACL.
 
-    `applied` is the policy that was last applied whole, `rule` whose approval that one asks for.
+    `applied` is the policy that was last applied whole, `applied_at` the moment for which it was compiled, `rule` whose
+    approval it asks for.
     """
 
     denies: set[AclRow] = field(default_factory=set[AclRow])
@@ -116,8 +118,11 @@ class Journal:
     standing: dict[str, Status] = field(default_factory=dict[str, Status])
     glass: list[BreakGlass] = field(default_factory=list[BreakGlass])
     applied: str | None = None
+    applied_at: datetime | None = None
     rule: Approvals | None = None
     changes: list[Change] = field(default_factory=list[Change])
+    _begun_at: datetime | None = None
+    _deleting: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def apply(self, change: Change) -> None:
         """Take one record in; they come in order."""
@@ -126,24 +131,27 @@ class Journal:
             self._take_steps(change)
         elif change.kind is Kind.BREAK_GLASS:
             self.glass.append(_glass(change))
-        elif change.member is not None:
+        elif change.member is not None and self.standing.get(change.member) != "withdrawn":
             self.standing[change.member] = _STANDING[change.kind]
-        if change.kind is Kind.DONE:
-            self.applied, self.rule = change.policy_sha256, change.rule
+        if change.kind is Kind.BEGUN:
+            self._begun_at = change.at
+        elif change.kind is Kind.DONE and change.policy_sha256 is not None:
+            self.applied, self.applied_at, self.rule = change.policy_sha256, self._begun_at, change.rule
 
     def _take_steps(self, change: Change) -> None:
         for step in change.steps:
-            if step.what != "ACL":
-                continue
-            created = step.action == "CREATE"
-            if created or change.kind is Kind.DONE:
+            if step.what == "ACL" and step.action == "CREATE":
                 self.causes[step.name] = change
-            if " DENY " in step.name:
-                # what may have been created is ours, what may not have been deleted still is
-                if created:
+                if " DENY " in step.name:
+                    # what may have been created is ours
                     self.denies.add(acl_of(step.name))
-                elif change.kind is Kind.DONE:
-                    self.denies.discard(acl_of(step.name))
+            elif step.what == "ACL" and change.kind is Kind.BEGUN:
+                self._deleting.setdefault(change.change_id, []).append(step.name)
+        if change.kind is Kind.DONE:
+            for name in self._deleting.pop(change.change_id, ()):
+                self.causes.pop(name, None)
+                if " DENY " in name:
+                    self.denies.discard(acl_of(name))
 
     def reasons(self, row: AclRow) -> tuple[str, ...]:
         """Why an ACL was made, by the last record of it."""
@@ -177,17 +185,27 @@ def _glass(change: Change) -> BreakGlass:
 def read_journal(admin_bundle: Bundle) -> Journal:
     """The journal as it is now. Raises PolicyNotApplied, KafkaException."""
     found = Journal()
-    for record in read_all(admin_bundle, POLICY_AUDIT_TOPIC):
-        kind, content = decode(record.value)
-        if kind.subject == _SCHEMA.subject:
-            found.apply(_change(content))
+    for change in changes(record.value for record in read_all(admin_bundle, POLICY_AUDIT_TOPIC)):
+        found.apply(change)
     return found
 
 
 def write(admin_bundle: Bundle, change: Change) -> None:
     """Append `change`. Raises PolicyNotApplied."""
-    records = [Published(encode(_SCHEMA, record), []) for record in _records(change)]
-    append_all(admin_bundle, POLICY_AUDIT_TOPIC, change.change_id, records)
+    append_all(admin_bundle, POLICY_AUDIT_TOPIC, change.change_id, [Published(value, []) for value in records(change)])
+
+
+def records(change: Change) -> list[bytes]:
+    """The values of the records that say `change`."""
+    return [encode(_SCHEMA, record) for record in _records(change)]
+
+
+def changes(values: Iterable[bytes]) -> Iterator[Change]:
+    """What records of the topic say, each part of a change as one of its own; what others write there is left out."""
+    for value in values:
+        kind, content = decode(value)
+        if kind.subject == _SCHEMA.subject:
+            yield _change(content)
 
 
 def _records(change: Change) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,8 @@ from typing import Final
 from tocsin.consumers.acl import WILDCARD, WILDCARD_PRINCIPAL, AclRow, AclSet
 from tocsin.deploy.policy.compile import FANOUT, USER, Desired, compile_policy, member_of
 from tocsin.deploy.policy.document import Expectation, Invariant, Policy
-from tocsin.deploy.policy.sight import look
+from tocsin.deploy.policy.sight import look, missing
+from tocsin.deploy.policy.yaml_file import Place
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, inbox_topic, ledger_topic
 
 STRANGER: Final = f"{USER}anybody else"
@@ -138,27 +139,40 @@ class _Ways:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with a policy by itself: what it is about, when, and the counter-example."""
+    """What is wrong with a policy by itself: what it is about, from when on, and the counter-example.
+
+    `place` is where the invariant or test stands in the policy, `begins` None for what is so already.
+    """
 
     what: str
-    at: datetime
+    place: Place
+    begins: datetime | None
     text: str
+
+    @property
+    def line(self) -> str:
+        """All of it but the place."""
+        begins = "" if self.begins is None else f"from {self.begins.isoformat()} on: "
+        return f"{self.what}: {begins}{self.text}"
 
 
 def findings(policy: Policy, now: datetime) -> Iterator[Finding]:
     """What the policy's ACLs break of its own invariants and tests: now, and whenever something begins by itself."""
     seen: set[tuple[str, str]] = set()
+    ids = [invariant.id for invariant in policy.invariants]
     for moment in (now, *beginnings(policy, now)):
         desired = compile_policy(policy, moment)
+        reasons = {grant.row: grant.reasons for grant in desired.grants}
         acls = AclSet(desired.rows)
         for breach in breaches(policy, acls):
             if (breach.invariant, breach.text) not in seen:
                 seen.add((breach.invariant, breach.text))
-                yield Finding(f"invariant {breach.invariant}", moment, breach.text)
-        if moment == now:
-            for test in policy.tests:
-                if wrong := _unexpected(test, desired, acls):
-                    yield Finding(f"test {test.member} {test.topic}", now, wrong)
+                place = ("invariants", ids.index(breach.invariant))
+                why = f"{breach.text}, by {', '.join(reasons[breach.rule])}; {_KEEP}"
+                yield Finding(f"invariant {breach.invariant}", place, None if moment == now else moment, why)
+        for at, test in enumerate(policy.tests if moment == now else ()):
+            if wrong := _unexpected(policy, test, desired, now):
+                yield Finding(f"test {test.member} {test.topic}", ("tests", at), None, wrong)
 
 
 def beginnings(policy: Policy, now: datetime) -> list[datetime]:
@@ -168,10 +182,18 @@ def beginnings(policy: Policy, now: datetime) -> list[datetime]:
     return sorted({moment for moment in (*begun, *over) if moment is not None and moment > now})
 
 
-def _unexpected(test: Expectation, desired: Desired, acls: AclSet) -> str | None:
-    seen = look(acls, desired, test.member, test.topic)
-    if seen.allowed != test.sees:
-        return "sees it: " + ", ".join(seen.reasons) if seen.allowed else "does not see it"
+_KEEP: Final = "narrow that, or add a prohibition"
+
+
+def _unexpected(policy: Policy, test: Expectation, desired: Desired, now: datetime) -> str | None:
+    seen = look(AclSet(desired.rows), desired, test.member, test.topic)
+    by = ", ".join(seen.reasons)
+    if seen.allowed and not test.sees:
+        return f"sees it, by {by}; narrow that, or write `sees: true`"
+    if not seen.allowed and test.sees:
+        absent = missing(policy, test.member, AlertTopic.parse(test.topic), now)
+        why = ", ".join(f"{one.agreement}: {one.condition}" for one in absent) or "there is no agreement"
+        return f"does not see it ({why}); widen one of them, or write `sees: false`"
     if test.by is not None and not any(reason.split(" by ")[0] == f"agreement {test.by}" for reason in seen.reasons):
-        return f"sees it, but not by agreement {test.by}: " + ", ".join(seen.reasons)
+        return f"sees it, but not by agreement {test.by}: by {by}; correct `by`, or widen that agreement"
     return None

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.policy.compile import USER, Desired, Mechanisms
-from tocsin.deploy.policy.document import Agreement, Parties, Policy
+from tocsin.deploy.policy.document import Agreement, Parties, Policy, Prohibition
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic
 
 
@@ -84,13 +84,19 @@ def _unmet(policy: Policy, agreement: Agreement, member: str, topic: AlertTopic,
         yield f"not in force on {now.date()}"
     if not Mechanisms(policy, now).allow(topic.jurisdiction, member):
         yield f"no transfer mechanism from {topic.jurisdiction} to {one.jurisdiction} ({one.plane}) on {now.date()}"
+    for prohibition in prohibitions(policy, member, topic, now):
+        yield f"prohibition {prohibition.id} forbids it: {prohibition.reason}"
+
+
+def prohibitions(policy: Policy, member: str, topic: AlertTopic, now: datetime) -> Iterator[Prohibition]:
+    """Those that keep `member` from the alerts of `topic` at `now`."""
     for prohibition in policy.prohibitions:
         if (
             prohibition.in_force(now)
             and topic in policy.topics(prohibition)
             and member in policy.matching(prohibition.to)
         ):
-            yield f"prohibition {prohibition.id} forbids it: {prohibition.reason}"
+            yield prohibition
 
 
 def _outside(policy: Policy, parties: Parties, member: str) -> Iterator[str]:

@@ -68,8 +68,9 @@ def read_yaml(path: Path) -> YamlFile:
     Raises:
         PolicyInvalid: it cannot be read, is not YAML, or has a key twice; names the line.
     """
+    text = _text(path)
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return YamlFile(path, None, {})
@@ -78,22 +79,31 @@ def read_yaml(path: Path) -> YamlFile:
             line = node.start_mark.line + 1
             raise PolicyInvalid(f"{path}:{line}: more than {_PLACES_MAX} values; write out what the aliases repeat")
         return YamlFile(path, loader.construct_document(node), dict(places))
-    except OSError as error:
-        raise PolicyInvalid(f"{path}: {error.strerror}; name a policy file, e.g. coalition.yaml") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PolicyInvalid(f"{path}:{line}: not YAML: {error.problem}; correct this line or the one above") from error
     except RecursionError as error:
-        raise PolicyInvalid(f"{path}:1: nested too deeply; a policy has a handful of levels") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:  # a character that cannot be
-        raise PolicyInvalid(f"{path}: not YAML: {error}; save it as UTF-8") from error
+        raise PolicyInvalid(f"{path}:1: nested too deeply; write the handful of levels of a policy") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise PolicyInvalid(f"{path}:{line}: not YAML: {error.reason}; remove that character") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyInvalid(f"{path}: {error.strerror}; name a policy file, e.g. coalition.yaml") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise PolicyInvalid(f"{path}:{line}: not YAML: a byte that is not UTF-8; save it as UTF-8") from error
 
 
 def _lines(path: Path, node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
     """Every value's place and line. Raises PolicyInvalid."""
     yield place, node.start_mark.line + 1
     if len(place) > _DEPTH_MAX:
-        raise PolicyInvalid(f"{path}:{node.start_mark.line + 1}: nested too deeply; no alias may name its own list")
+        raise PolicyInvalid(f"{path}:{node.start_mark.line + 1}: nested too deeply; remove the alias that names itself")
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _lines(path, item, (*place, index))

@@ -1,0 +1,168 @@
+"""`tocsin policy` beside a living cluster: what can never be, what differs, what time changes, what breaks glass."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from confluent_kafka.admin import AdminClient
+
+from tocsin.consumers.acl import AclSet
+from tocsin.deploy.cluster.local import LocalCluster
+from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
+from tocsin.deploy.policy.acls import strange_acls
+from tocsin.deploy.policy.apply import ADMINISTRATOR, said_clearly
+from tocsin.deploy.policy.by_time import Ending, endings, tick
+from tocsin.deploy.policy.canary import UNREADABLE, probe
+from tocsin.deploy.policy.commands import (
+    CHANGES,
+    ByOption,
+    FilesArgument,
+    MemberArgument,
+    PolicyOption,
+    TopicArgument,
+    application_of,
+    checked_topic,
+    show_applied,
+)
+from tocsin.deploy.policy.compile import CANARY, BreakGlass
+from tocsin.deploy.policy.document import Policy
+from tocsin.deploy.policy.drift import differences
+from tocsin.deploy.policy.emergency import break_glass
+from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.prove import breaches
+from tocsin.deploy.policy.watching import PolicyMetrics, Told, serve
+from tocsin.schemas.bundle import Bundle
+
+MetricsPortOption = Annotated[
+    int | None, typer.Option(help="Run on, show nothing, and serve Prometheus metrics on 127.0.0.1.", min=1, max=65_535)
+]
+EveryOption = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="With --metrics-port: look so often.")]
+
+
+def prove(
+    files: FilesArgument,
+    *,
+    planned: Annotated[bool, typer.Option("--planned", help="As it would be once the files are applied.")] = False,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Prove the policy's invariants over all live ACLs, hand-made ones included, or show how one can be broken.
+
+    Exit codes: 0 proved, 3 a counter-example, 1 failed, 2 usage. ACLs that cannot be understood prove nothing.
+    """
+    policy = read_policy(*files)
+    application = application_of(policy, home)
+    rows = application.live
+    if planned:
+        rows = (rows - {*application.changes.removed}) | {*application.changes.created}
+    found: list[dict[str, Any]] = [
+        {"invariant": one.invariant, "counter-example": one.text} for one in breaches(application.policy, AclSet(rows))
+    ]
+    with said_clearly("the cluster cannot be asked"):
+        strange = strange_acls(AdminClient(application.admin_bundle.kafka_config()))
+        found += [{"invariant": "every ACL is understood", "counter-example": text} for text in strange]
+        open_doors = probe(Bundle.load(home / "services" / CANARY), application.desired.alert_topics[0])
+        found += [{"invariant": "nobody has rights without ACLs", "counter-example": text} for text in open_doors]
+    proved = [{"invariant": one.id, "says": one.says, "ACLs": len(rows)} for one in policy.invariants]
+    show(found or proved, output, title="not so" if found else "proved")
+    if output is Output.TABLE:
+        console.print(UNREADABLE, soft_wrap=True)
+    if found:
+        raise typer.Exit(CHANGES)
+
+
+def drift(
+    files: FilesArgument,
+    metrics_port: MetricsPortOption = None,
+    every: EveryOption = 60,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show how the cluster differs from the policy, by whomever: also what `apply` would leave alone.
+
+    Exit codes: 0 it does not, 3 it does, 1 failed, 2 usage. With --metrics-port it runs until Ctrl-C.
+    """
+    policy = read_policy(*files)
+    if metrics_port is not None:
+        metrics, told = PolicyMetrics(), Told()
+
+        def look() -> None:
+            with said_clearly("the cluster cannot be asked"):
+                found = [*differences(application_of(read_policy(*files), home))]
+            told.differences(found)
+            metrics.drift(found)
+
+        serve(metrics, look, port=metrics_port, every_s=every, what="drift")
+        return
+    with said_clearly("the cluster cannot be asked"):
+        found = [*differences(application_of(policy, home))]
+    show([{"kind": one.kind.value, "what": one.what, "why": one.why} for one in found], output, title="drift")
+    if found:
+        raise typer.Exit(CHANGES)
+
+
+def tick_policy(
+    files: FilesArgument,
+    metrics_port: MetricsPortOption = None,
+    every: EveryOption = 60,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """End what has ended by itself, begin what has begun, and warn of what ends within 30, 7 and 1 days.
+
+    It changes what time alone changes, of the policy that was applied last: agreements, transfers, prohibitions,
+    break-glass, the directory. Run it by a timer, or leave it running with --metrics-port.
+    """
+    log_beside_output()
+    admin = LocalCluster(home).admin()
+    if metrics_port is not None:
+        metrics, told = PolicyMetrics(), Told()
+
+        def look() -> None:
+            tick(read_policy(*files), admin, home)
+            found = _endings(read_policy(*files), home)
+            told.endings(found, datetime.now(UTC))
+            metrics.tick(found)
+
+        serve(metrics, look, port=metrics_port, every_s=every, what="tick")
+        return
+    policy = read_policy(*files)
+    show_applied(tick(policy, admin, home), output)
+    now = datetime.now(UTC)
+    soon = [(one, one.warning_days(now)) for one in _endings(policy, home)]
+    rows = [
+        {"ends": one.ends.isoformat(timespec="seconds"), "what": one.what, "name": one.name, "within days": days}
+        for one, days in soon
+        if days is not None
+    ]
+    show(rows, output, title="ends soon")
+
+
+def _endings(policy: Policy, home: Path) -> list[Ending]:
+    application = application_of(policy, home)
+    directory = application.directory.directory if application.directory else None
+    return endings(policy, directory, application.journal.glass, application.now)
+
+
+def break_glass_for(
+    member: MemberArgument,
+    topic: TopicArgument,
+    files: PolicyOption,
+    why: Annotated[str, typer.Option(help="For the record; no personal data.")],
+    hours: Annotated[float, typer.Option(help="It ends by itself after so long.", min=0.001, max=72)] = 4,
+    by: ByOption = ADMINISTRATOR,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Give MEMBER sight of TOPIC at once, past all agreements, for some hours.
+
+    It is on record, and in drift until `policy tick` ends it. What a prohibition forbids cannot be given.
+    """
+    until = datetime.now(UTC) + timedelta(hours=hours)
+    glass = BreakGlass(member, checked_topic(topic).name, by, why, until.replace(microsecond=0))
+    applied = break_glass(read_policy(*files), LocalCluster(home).admin(), home, glass)
+    show_applied(applied, output)
+    typer.echo(f"BREAK-GLASS: {glass.member} sees {glass.topic}: {glass.text}", err=True)

@@ -1,0 +1,97 @@
+"""Services of the policy: they look again and again, log what is new, and serve it to Prometheus on 127.0.0.1."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+import structlog
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
+
+from tocsin.consumers.errors import TocsinConsumerError
+from tocsin.deploy.errors import TocsinDeployError
+from tocsin.deploy.output import console
+from tocsin.deploy.policy.by_time import Ending
+from tocsin.deploy.policy.drift import Difference, Kind
+
+log = structlog.get_logger()
+
+
+class PolicyMetrics:
+    """How the cluster differs from the policy, and what is about to end, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._drift = Gauge(
+            "tocsin_policy_differences",
+            "Things that are not as the policy has them, emergencies included.",
+            ("kind",),
+            registry=self.registry,
+        )
+        self._ends = Gauge(
+            "tocsin_policy_ends_timestamp_seconds",
+            "When an agreement, transfer, prohibition, key, directory or break-glass ends by itself.",
+            ("what", "name"),
+            registry=self.registry,
+        )
+        self._looked_at = Gauge(
+            "tocsin_policy_looked_timestamp_seconds", "When this was last looked at.", ("task",), registry=self.registry
+        )
+
+    def drift(self, found: Collection[Difference]) -> None:
+        """Take in all differences that there are."""
+        counts = Counter(one.kind for one in found)
+        for kind in Kind:
+            self._drift.labels(kind.value).set(counts[kind])
+        self._looked_at.labels("drift").set(time.time())
+
+    def tick(self, found: Collection[Ending]) -> None:
+        """Take in everything that ends by itself."""
+        self._ends.clear()
+        for one in found:
+            self._ends.labels(one.what, one.name).set(one.ends.timestamp())
+        self._looked_at.labels("tick").set(time.time())
+
+
+def serve(metrics: PolicyMetrics, look: Callable[[], None], *, port: int, every_s: float, what: str) -> None:
+    """Look until told to stop. What cannot be looked at now is looked at later: the metrics say when it last was."""
+    stop_asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop_asked.set())
+    start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
+    console.print(f"{what}: metrics at http://127.0.0.1:{port}/metrics; Ctrl-C ends it")
+    while not stop_asked.is_set():
+        try:
+            look()
+        except (TocsinDeployError, TocsinConsumerError) as failure:
+            log.warning("policy_not_looked_at", task=what, reason=str(failure))
+        stop_asked.wait(every_s)
+
+
+class Told:
+    """Logs what is new since the last look, and what is over."""
+
+    def __init__(self) -> None:
+        self._before: set[Difference] = set()
+        self._warned: dict[Ending, int] = {}
+
+    def differences(self, found: Collection[Difference]) -> None:
+        """Log each difference once, and once that it is gone."""
+        for one in found:
+            if one not in self._before:
+                log.warning("policy_differs", kind=one.kind.value, what=one.what, why=one.why)
+        for one in self._before.difference(found):
+            log.info("policy_difference_gone", kind=one.kind.value, what=one.what)
+        self._before = {*found}
+
+    def endings(self, found: Collection[Ending], now: datetime) -> None:
+        """Warn of each ending 30, 7 and 1 days ahead, once each."""
+        for one in found:
+            days = one.warning_days(now)
+            if days is not None and self._warned.get(one, 31) > days:
+                self._warned[one] = days
+                log.warning("policy_ends", what=one.what, name=one.name, ends=one.ends.isoformat(), days_left=days)
