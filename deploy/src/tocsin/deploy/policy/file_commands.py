@@ -1,4 +1,4 @@
-"""`tocsin policy export|import`: policies as files, to and from other forms."""
+"""`tocsin policy schema|export|import`: policies as files, to and from other forms."""
 
 from __future__ import annotations
 
@@ -20,9 +20,23 @@ from tocsin.deploy.policy.imported import TODO, Known
 from tocsin.deploy.policy.importing import import_acls
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.prove import findings
+from tocsin.deploy.policy.schema import SchemaFormat, reference, schema_text
 from tocsin.schemas.bundle import Bundle
 
 OutOption = Annotated[Path | None, typer.Option("--out", help="The file to write; left out: print it.")]
+
+
+def schema(
+    form: Annotated[
+        SchemaFormat, typer.Option("--format", help="json for editors, markdown for people.")
+    ] = SchemaFormat.JSON,
+    out: OutOption = None,
+) -> None:
+    """Write the JSON Schema of a policy file, by which editors complete and check it, or the reference of its keys.
+
+    A file names it on its first line: `# yaml-language-server: $schema=policy.schema.json`.
+    """
+    _write(schema_text() if form is SchemaFormat.JSON else reference(), out)
 
 
 def export_policy(
