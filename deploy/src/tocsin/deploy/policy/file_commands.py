@@ -1,4 +1,4 @@
-"""`tocsin policy export`: policies as files, to and from other forms."""
+"""`tocsin policy export|import`: policies as files, to and from other forms."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from confluent_kafka.admin import AdminClient
 
+from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import PolicyInvalid
-from tocsin.deploy.output import console
-from tocsin.deploy.policy.commands import FilesArgument
+from tocsin.deploy.output import HOME, HomeOption, console
+from tocsin.deploy.policy.acls import WAIT_S, read_acls
+from tocsin.deploy.policy.commands import CHANGES, FilesArgument
 from tocsin.deploy.policy.compile import compile_policy
 from tocsin.deploy.policy.export import Format, kafka_acls, strimzi
+from tocsin.deploy.policy.imported import TODO, Known
+from tocsin.deploy.policy.importing import import_acls
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.prove import findings
+from tocsin.schemas.bundle import Bundle
 
 OutOption = Annotated[Path | None, typer.Option("--out", help="The file to write; left out: print it.")]
 
@@ -45,6 +51,30 @@ def export_policy(
         raise typer.BadParameter("name the Kafka resource that they are for", param_hint="--cluster")
     else:
         _write(strimzi(desired, cluster=cluster, brokers=brokers), out)
+
+
+def import_policy(
+    home: HomeOption = HOME,
+    coalition: Annotated[str, typer.Option("--coalition", help="Its name.")] = TODO,
+    out: OutOption = None,
+) -> None:
+    """Write a first policy that gives the sight that the live ACLs give, for a person to complete and confirm.
+
+    Roles and jurisdictions are taken from the members' bundles under --home, where there are some. Nothing is changed.
+    Exit codes: 0 it says all that the ACLs do, 3 it leaves some out and names them, 1 failed, 2 usage.
+    """
+    admin = AdminClient(LocalCluster(home).admin().kafka_config())
+    imported = import_acls(read_acls(admin), admin.list_topics(timeout=WAIT_S).topics, coalition, _known(home))
+    _write(imported.text(), out)
+    if imported.left:
+        typer.echo(f"{len(imported.left)} things are not in it, named at its top", err=True)
+        raise typer.Exit(CHANGES)
+
+
+def _known(home: Path) -> dict[str, Known]:
+    folders = (home / "members").iterdir() if (home / "members").exists() else ()
+    configs = [Bundle.load(folder).config for folder in folders]
+    return {one.member: Known(one.role, one.jurisdiction) for one in configs}
 
 
 def _write(text: str, out: Path | None) -> None:
