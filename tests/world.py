@@ -214,8 +214,8 @@ def tocsin(*words: str, code: int = 0) -> list[dict[str, Any]]:
 
 
 def is_copy(message: Message) -> bool:
-    """Whether a record of an inbox is more than a test of the line."""
-    return not (message.key() or b"").startswith(b"line-test/")
+    """Whether a record of an inbox is more than a test of the line, or word on its member's sight."""
+    return not (message.key() or b"").startswith((b"line-test/", b"sight/"))
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:

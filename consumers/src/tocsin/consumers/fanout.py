@@ -47,11 +47,11 @@ log = structlog.get_logger()
 
 def notary(key: SigningKey, coalition: str) -> Notary:
     """Signs notices with the exchange's key."""
-    notice = schema("notice")
 
-    def sign(record: Mapping[str, Any]) -> tuple[bytes, Headers]:
-        value = encode(notice, {"notice_id": str(uuid7()), **record})
-        return value, tuple(sign_headers(key, coalition, notice, value))
+    def sign(subject: str, record: Mapping[str, Any]) -> tuple[bytes, Headers]:
+        kind = schema(subject)
+        value = encode(kind, {"notice_id": str(uuid7()), **record})
+        return value, tuple(sign_headers(key, coalition, kind, value))
 
     return sign
 

@@ -254,6 +254,7 @@ class LaneWorker(threading.Thread):
             decided += 1
         lane.take_changes(tx, context, LINEAGES_BUSY if decided else LINEAGES_IDLE)
         lane.test_line(tx, context, self._exchange.line_test_ms)
+        lane.tell_sight(tx, context)
         return tx
 
     def _write(self, pair: TransactionPair, lane: Lane, tx: Transaction) -> None:

@@ -16,6 +16,7 @@ from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.release import release
 from tocsin.deploy.commands.retract import retract
 from tocsin.deploy.commands.retract_all import retract_all
+from tocsin.deploy.commands.sight import sight
 from tocsin.deploy.commands.subscriptions import subscriptions_app
 from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
@@ -52,6 +53,7 @@ app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)
 app.command()(inbox)
+app.command()(sight)
 app.command()(dispute)
 app.command()(withdrawals)
 app.command()(release)
