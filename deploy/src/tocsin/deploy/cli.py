@@ -21,6 +21,7 @@ from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
+from tocsin.deploy.policy.snapshot_command import snapshot
 from tocsin.deploy.registry import schemas_app
 from tocsin.producers.errors import TocsinProducerError
 from tocsin.schemas.errors import TocsinSchemaError
@@ -38,6 +39,7 @@ app.add_typer(fanout_app, name="fanout")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(holds_app, name="holds")
+policy_app.command()(snapshot)
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)
