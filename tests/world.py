@@ -126,6 +126,11 @@ class World:
         process.wait(60)
         self._fanouts.remove(process)
 
+    def stop_fanouts(self) -> None:
+        """Stop all fan-out processes."""
+        for process in [*self._fanouts]:
+            self.stop_fanout(process)
+
     def wait_lanes(self, count: int) -> None:
         """Wait until lanes have been taken `count` times, as the fan-out's log says."""
         wait_until(

@@ -25,6 +25,7 @@ from tocsin.deploy.policy.commands import policy_app
 from tocsin.deploy.policy.file_commands import export_policy, import_policy
 from tocsin.deploy.policy.live_commands import break_glass_for, drift, prove, tick_policy
 from tocsin.deploy.policy.simulate_command import simulate_alert
+from tocsin.deploy.policy.snapshot_command import snapshot
 from tocsin.deploy.registry import schemas_app
 from tocsin.producers.errors import TocsinProducerError
 from tocsin.schemas.errors import TocsinSchemaError
@@ -49,6 +50,7 @@ policy_app.command(name="break-glass")(break_glass_for)
 policy_app.command(name="export")(export_policy)
 policy_app.command(name="import")(import_policy)
 policy_app.command(name="simulate")(simulate_alert)
+policy_app.command()(snapshot)
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)
