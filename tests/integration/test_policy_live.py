@@ -159,14 +159,19 @@ def test_widening_needs_the_approval_of_others_where_the_policy_says_so(
     secretariat.edit(agreements=[agreement("other", ["se"], [BLIND])])
     secretariat.run("apply")
     assert not secretariat.sees("reader-00")
-    secretariat.agree()
-    secretariat.edit(approvals={"widening": 0})
-    saved = tmp_path / "last.json"
-    secretariat.run("plan", "--out", str(saved), "--by", "bob", code=3)
-    assert _approve(saved, tmp_path / "ann.pem", "ann") == 0
-    secretariat.run("apply", "--plan", str(saved))
+    _ask_nobody(secretariat, tmp_path)
     assert secretariat.sees("reader-00")
     assert not secretariat.sees(BLIND)
+
+
+def _ask_nobody(secretariat: Secretariat, folder: Path) -> None:
+    """The small policy, for which nobody is asked: that is Ann's to approve."""
+    secretariat.agree()
+    secretariat.edit(approvals={"widening": 0})
+    saved = folder / "last.json"
+    secretariat.run("plan", "--out", str(saved), "--by", "bob", code=3)
+    assert _approve(saved, folder / "ann.pem", "ann") == 0
+    secretariat.run("apply", "--plan", str(saved))
 
 
 def _approve(plan: Path, key: Path, name: str) -> int:
