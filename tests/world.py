@@ -126,6 +126,11 @@ class World:
         process.wait(60)
         self._fanouts.remove(process)
 
+    def stop_fanouts(self) -> None:
+        """Stop all fan-out processes."""
+        for process in [*self._fanouts]:
+            self.stop_fanout(process)
+
     def wait_lanes(self, count: int) -> None:
         """Wait until lanes have been taken `count` times, as the fan-out's log says."""
         wait_until(
@@ -214,8 +219,8 @@ def tocsin(*words: str, code: int = 0) -> list[dict[str, Any]]:
 
 
 def is_copy(message: Message) -> bool:
-    """Whether a record of an inbox is more than a test of the line."""
-    return not (message.key() or b"").startswith(b"line-test/")
+    """Whether a record of an inbox is more than a test of the line, or word on its member's sight."""
+    return not (message.key() or b"").startswith((b"line-test/", b"sight/"))
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -62,7 +62,7 @@ def cost_us(count: int) -> float:
         gains_max=lambda _member: 0,
         now_ms=NOW_MS,
         worker="w",
-        notary=lambda _notice: (b"", ()),
+        notary=lambda _subject, _notice: (b"", ()),
     )
     return min(_round(context) for _ in range(ROUNDS + 1)) / ALERTS * 1e6
 

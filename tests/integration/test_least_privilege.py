@@ -60,8 +60,13 @@ def _rights(login: str) -> Rights:
         alerts = {topic for topic in _all_topics() if topic.startswith("alerts.")}
         ledgers = {f"ledger.{lane}" for lane in LANES}
         return Rights(
-            {*alerts, *ledgers, *(f"outbox.{member}" for member in MEMBERS), "directory"},
-            {*ledgers, *(f"inbox.{member}" for member in MEMBERS), *(f"audit.{lane}" for lane in LANES)},
+            {*alerts, *ledgers, *(f"outbox.{member}" for member in MEMBERS), "directory", "audit.policy"},
+            {
+                *ledgers,
+                *(f"inbox.{member}" for member in MEMBERS),
+                *(f"audit.{lane}" for lane in LANES),
+                "audit.policy",
+            },
         )
     member = MEMBERS[login]
     published = {

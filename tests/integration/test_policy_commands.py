@@ -45,7 +45,7 @@ def test_a_plan_says_who_gains_and_who_loses_sight_and_changes_nothing(world: Wo
     sight = {(row[""], row["by"], row["of"]): row["why"] for row in rows if row["what"] == "sight"}
     assert sight["+", BLIND, TOPIC] == "agreement sweden"
     assert ("-", "reader-02", TOPIC) in sight
-    assert {row["what"] for row in rows} == {"sight", "ACL"}
+    assert {row["what"] for row in rows} == {"policy", "sight", "ACL"}
     assert tocsin(*words) == []
 
 

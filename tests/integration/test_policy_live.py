@@ -123,8 +123,14 @@ def test_widening_needs_the_approval_of_others_where_the_policy_says_so(
         secretariat.run("apply")
     secretariat.edit(approvals=rule)
     secretariat.agree(agreement("more", ["se"], [BLIND]))
-    with pytest.raises(PlanRefused, match=r"widens sight \(2 gains\).*tocsin policy approve"):
+    with pytest.raises(PlanRefused, match=r"widens sight \(now 2, .*tocsin policy approve"):
         secretariat.run("apply")
+    # nor does it help to let time do it
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    secretariat.agree(agreement("more", ["se"], [BLIND], valid_from=tomorrow))
+    with pytest.raises(PlanRefused, match=r"by itself later 2 times"):
+        secretariat.run("apply")
+    secretariat.agree(agreement("more", ["se"], [BLIND]))
     saved = tmp_path / "plan.json"
     secretariat.run("plan", "--out", str(saved), "--by", "bob", code=3)
     assert _approve(saved, tmp_path / "eve.pem", "eve") == 2
@@ -149,14 +155,22 @@ def test_widening_needs_the_approval_of_others_where_the_policy_says_so(
     assert secretariat.sees(BLIND)
     assert not secretariat.sees(BLIND, "alerts.de.site-taken-down.green")
     assert not secretariat.sees("reader-01")
-    # narrowing needs nobody's word
-    secretariat.agree()
+    # a policy that only narrows needs nobody's word
+    secretariat.edit(agreements=[agreement("other", ["se"], [BLIND])])
     secretariat.run("apply")
+    assert not secretariat.sees("reader-00")
+    _ask_nobody(secretariat, tmp_path)
+    assert secretariat.sees("reader-00")
     assert not secretariat.sees(BLIND)
+
+
+def _ask_nobody(secretariat: Secretariat, folder: Path) -> None:
+    """The small policy, for which nobody is asked: that is Ann's to approve."""
+    secretariat.agree()
     secretariat.edit(approvals={"widening": 0})
-    saved = tmp_path / "last.json"
-    secretariat.run("plan", "--out", str(saved), "--by", "bob")
-    assert _approve(saved, tmp_path / "ann.pem", "ann") == 0
+    saved = folder / "last.json"
+    secretariat.run("plan", "--out", str(saved), "--by", "bob", code=3)
+    assert _approve(saved, folder / "ann.pem", "ann") == 0
     secretariat.run("apply", "--plan", str(saved))
 
 

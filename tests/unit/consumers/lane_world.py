@@ -557,5 +557,5 @@ class LaneWorld:
             assert not missing, f"{key} never came to {missing}"
 
 
-def _notary(record: Mapping[str, Any]) -> tuple[bytes, Headers]:
-    return encode(schema("notice"), {"notice_id": "n", **record}), (("dsse-sig", b"exchange"),)
+def _notary(subject: str, record: Mapping[str, Any]) -> tuple[bytes, Headers]:
+    return encode(schema(subject), {"notice_id": "n", **record}), (("dsse-sig", b"exchange"),)

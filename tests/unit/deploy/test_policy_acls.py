@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka.admin import AclOperation
 
 from tocsin.consumers.acl import AclRow
-from tocsin.deploy.policy.acls import _filters
+from tocsin.deploy.policy.acls import delete_filters
 from tocsin.schemas.names import DELIVERY_HOST
 
 SIGHT = [
@@ -23,7 +23,7 @@ def _names(filters: list[Any]) -> list[str | None]:
 
 def test_all_sight_of_a_member_goes_by_one_filter() -> None:
     """Which names it, the host and READ, and no topic."""
-    [one] = _filters(SIGHT, SIGHT)
+    [one] = delete_filters(SIGHT, SIGHT)
     assert _names([one]) == [None]
     assert (one.principal, one.host, one.operation) == ("User:m0", DELIVERY_HOST, AclOperation.READ)
 
@@ -31,7 +31,7 @@ def test_all_sight_of_a_member_goes_by_one_filter() -> None:
 def test_what_stays_is_not_matched() -> None:
     """Nor what replaces a row that goes, and was made a moment ago."""
     made = replace(SIGHT[0], name="alerts.fr.site-taken-down.clear")
-    assert _names(_filters(SIGHT, [*SIGHT, made])) == [row.name for row in SIGHT]
-    assert _names(_filters(SIGHT[:2], SIGHT)) == [row.name for row in SIGHT[:2]]
+    assert _names(delete_filters(SIGHT, [*SIGHT, made])) == [row.name for row in SIGHT]
+    assert _names(delete_filters(SIGHT[:2], SIGHT)) == [row.name for row in SIGHT[:2]]
     direct = [replace(row, host="*") for row in SIGHT]
-    assert _names(_filters(direct, direct)) == [row.name for row in SIGHT]
+    assert _names(delete_filters(direct, direct)) == [row.name for row in SIGHT]

@@ -143,7 +143,7 @@ def test_a_plan_is_read_as_it_was_saved_and_so_are_approvals(tmp_path: Path) -> 
     assert Plan.load(path) == plan
     assert Plan.load(path).digest == plan.digest
     save_approval(path, approve(plan, "ann", ANN))
-    insist_on_approval(Plan.load(path), load_approvals(path))
+    insist_on_approval(Plan.load(path), [*load_approvals(path)])
 
 
 APPROVALS: dict[str, tuple[Approval, ...]] = {
@@ -171,6 +171,7 @@ def test_narrowing_needs_nobodys_word_and_other_approvers_do() -> None:
     for widens in (
         _plan(steps=(lost, Step("CREATE", "DIRECT", "m0 alerts.de.site-taken-down.green"))),
         _plan(steps=(lost,), new_rule=Approvals(widening=0)),
+        _plan(steps=(lost,), later=(Step("CREATE", "SIGHT", "m0 alerts.de.site-taken-down.green"),)),
     ):
         with pytest.raises(PlanRefused):
             insist_on_approval(widens, [])

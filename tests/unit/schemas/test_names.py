@@ -104,6 +104,7 @@ def test_fixed_ids() -> None:
         213: "release.v1",
         214: "policy-change.v1",
         215: "acl-snapshot.v1",
+        216: "sight.v1",
     }
 
 

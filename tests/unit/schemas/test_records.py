@@ -13,6 +13,7 @@ from tocsin.schemas.names import AlertType
 
 FACES: dict[str, type] = {
     "notice": records.Notice,
+    "sight": records.Sight,
     "decision": records.Decision,
     "ledger-entry": records.LedgerEntry,
     "ledger-mark": records.LedgerMark,

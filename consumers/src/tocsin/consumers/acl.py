@@ -117,13 +117,13 @@ class AclSet:
         return {who: rule for who in sorted(verdicts) if (rule := verdicts[who].rule) and verdicts[who].allowed}
 
     def digest(self) -> bytes:
-        """SHA-256 over the rows, whatever their order. Equal for equal sets of rows only."""
+        """SHA-256 over the rows, in whatever order and however often they came. Equal for equal sets of rows only."""
         # C strings carry no NUL and every row has the same number of fields: nothing can be read in two ways
-        texts = sorted(
+        texts = {
             f"{r.resource_type}\0{r.name}\0{r.pattern}\0{r.principal}\0{r.host}\0{r.operation}\0{r.permission}\0"
             for r in self.rows
-        )
-        return hashlib.sha256("".join(texts).encode(errors="surrogatepass")).digest()
+        }
+        return hashlib.sha256("".join(sorted(texts)).encode(errors="surrogatepass")).digest()
 
     @cached_property
     def _of_principal(self) -> dict[tuple[str, str], _Rows]:

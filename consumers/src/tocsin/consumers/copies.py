@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, Final, TypedDict, cast
 
 from tocsin.consumers.errors import SchemaTooNew
+from tocsin.consumers.lane_records import SIGHT_PREFIX
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import VALUE_BYTES_MAX, decode_strict
@@ -24,6 +25,7 @@ from tocsin.schemas.directory import EXCHANGE, Directory
 from tocsin.schemas.errors import NameInvalid, Reason, Rejection
 from tocsin.schemas.models import Alert, from_avro
 from tocsin.schemas.names import AlertTopic
+from tocsin.schemas.records import Sight
 from tocsin.schemas.signing import KEY_HEADER, SIGNATURE_HEADER, TYPE_HEADER, pae, verify
 from tocsin.schemas.verify import Signed, Verifier, check_schema
 
@@ -57,11 +59,12 @@ class ReceivedKind(StrEnum):
     ALERT = "alert"
     NOTICE = "notice"
     ERASURE = "erasure"
+    SIGHT = "sight"
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One record of the inbox: a verified alert, a verified notice, or the erasure of an alert (neither).
+    """One record of the inbox: a verified alert, notice or word on the member's sight, or an erasure (none of them).
 
     `key` is `publisher/lineage_id`, `offset` its place in the inbox, `source` where the alert was published
     (`topic/partition/offset`), `rule` the ACL that allowed it, `value` the published bytes, `headers` as they came.
@@ -76,12 +79,15 @@ class Received:
     value: bytes
     headers: tuple[tuple[str, bytes | None], ...]
     appended_at: datetime
+    sight: Sight | None = None
 
     @property
     def kind(self) -> ReceivedKind:
-        """Which of the three it is."""
+        """Which of them it is."""
         if self.alert is not None:
             return ReceivedKind.ALERT
+        if self.sight is not None:
+            return ReceivedKind.SIGHT
         return ReceivedKind.ERASURE if self.notice is None else ReceivedKind.NOTICE
 
     @property
@@ -121,6 +127,8 @@ class CopyVerifier:
             if refusal.reason is Reason.UNKNOWN_SCHEMA:
                 self._blame_release(record)
             raise
+        if by_exchange and signed.schema.subject == "sight":
+            return replace(_received(record, key, source, None, None), sight=self._sight(signed, key))
         if by_exchange:
             return _received(record, key, source, None, self._notice(signed))
         return _received(record, key, source, self._alert(signed, topic, key), None)
@@ -152,6 +160,15 @@ class CopyVerifier:
         if record["member"] != self._member:
             raise Rejection(Reason.WRONG_TOPIC, "member: a notice to somebody else", signer=signed.member)
         return cast("Notice", record)
+
+    def _sight(self, signed: Signed, key: str) -> Sight:
+        check_schema(signed, "sight")
+        record = cast("Sight", decode_strict(signed.value)[1])
+        if record["member"] != self._member:
+            raise Rejection(Reason.WRONG_TOPIC, "member: said to somebody else", signer=signed.member)
+        if key != f"{SIGHT_PREFIX}{record['jurisdiction']}":
+            raise Rejection(Reason.WRONG_KEY, "key: not sight/<jurisdiction>", signer=signed.member)
+        return record
 
     def _alert(self, signed: Signed, topic: str, key: str) -> Alert:
         publisher, _, lineage = key.partition("/")

@@ -4,6 +4,8 @@ TocsinConsumerError
 ├── AclsUnreadable       the live ACLs cannot be read now
 │   ├── AclsNotUnderstood   a row is of a kind that this release does not know
 │   └── TooManyAcls         more rows than can be read safely
+├── SnapshotNotRecorded  the rows that a decision would name cannot be put on record now
+├── SnapshotUnknown      the rows that a decision names are not on record
 ├── DirectoryUnreadable  the topic `directory` cannot be read now
 ├── TopicsUnreadable     outboxes or ledgers cannot be read now
 ├── LaneFenced           another process has taken the lane over, or the producer cannot go on
@@ -39,6 +41,14 @@ class AclsNotUnderstood(AclsUnreadable):
 
 class TooManyAcls(AclsUnreadable):
     """More rows than can be read safely."""
+
+
+class SnapshotNotRecorded(TocsinConsumerError):
+    """A snapshot cannot be put on record now: nothing is decided by it until it is."""
+
+
+class SnapshotUnknown(TocsinConsumerError):
+    """The rows of a snapshot are not on record; the message says what of them is."""
 
 
 class DirectoryUnreadable(TocsinConsumerError):

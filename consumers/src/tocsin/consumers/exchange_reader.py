@@ -33,7 +33,8 @@ class ExchangeReader:
         self._config = bundle.kafka_config()
         self._defaults = defaults
         self._topics = TopicWatcher(self._config)
-        self._sight = SightWatcher(self._config)
+        # nothing is decided by what is read here, so nothing is put on record
+        self._sight = SightWatcher(self._config, lambda _: None)
         floor = VersionFloor(bundle.path / "directory-version")
         self._directory = DirectoryWatcher(self._config, bundle.coalition, bundle.roots, floor)
         self._outboxes = OutboxWatcher(self._config, self._topics, self._directory, defaults, group=GROUP)

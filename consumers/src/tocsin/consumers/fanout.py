@@ -22,6 +22,7 @@ from tocsin.consumers.lane_transaction import Notary
 from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
 from tocsin.consumers.metrics import FanoutMetrics
 from tocsin.consumers.outbox_watch import OutboxWatcher
+from tocsin.consumers.snapshot_log import SnapshotLog
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.consumers.watch import SightWatcher, TopicWatcher
 from tocsin.schemas.bundle import Bundle, KafkaConfig
@@ -47,11 +48,11 @@ log = structlog.get_logger()
 
 def notary(key: SigningKey, coalition: str) -> Notary:
     """Signs notices with the exchange's key."""
-    notice = schema("notice")
 
-    def sign(record: Mapping[str, Any]) -> tuple[bytes, Headers]:
-        value = encode(notice, {"notice_id": str(uuid7()), **record})
-        return value, tuple(sign_headers(key, coalition, notice, value))
+    def sign(subject: str, record: Mapping[str, Any]) -> tuple[bytes, Headers]:
+        kind = schema(subject)
+        value = encode(kind, {"notice_id": str(uuid7()), **record})
+        return value, tuple(sign_headers(key, coalition, kind, value))
 
     return sign
 
@@ -103,7 +104,9 @@ class Fanout:
         topics = TopicWatcher(config)
         directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor)
         outboxes = OutboxWatcher(config, topics, directory, subscriptions, group=GROUP)
-        self._watch = Watch(SightWatcher(config), topics, directory, outboxes)
+        self._watch = Watch(
+            SightWatcher(config, SnapshotLog(config, settings.worker).keep), topics, directory, outboxes
+        )
         self._stop_asked = threading.Event()
         self._lanes: dict[str, LaneWorker] = {}
         self._restart_at: dict[str, float] = {}

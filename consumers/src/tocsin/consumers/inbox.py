@@ -320,6 +320,8 @@ class Inbox:
             self.counts.erasures += 1
             return self._include_erasures
         self.last_sign_of_life = received.appended_at
+        if received.kind is ReceivedKind.SIGHT:
+            return False  # see `read_sight`
         self.counts.tests += received.test
         if received.kind is ReceivedKind.ALERT:
             self.counts.alerts += not received.test

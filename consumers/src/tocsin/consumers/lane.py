@@ -27,6 +27,7 @@ from tocsin.consumers.lane_records import (
     rejection_notice,
     withdrawal,
 )
+from tocsin.consumers.lane_sight import tell_sight
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
 from tocsin.consumers.ledger import Ledger, Mark, Position
 from tocsin.consumers.lineage import EXPIRED, RETRACTED, check_revision
@@ -68,6 +69,8 @@ class Lane:
         self._holds = Holds()
         # the holds of which nothing lifted is kept any more
         self._lifted = Holds()
+        # by what everybody has been told of its sight
+        self._told_of: tuple[object, ...] = ()
         self._topics: dict[str, AlertTopic] = {}
         self._expiries = Expiries(ledger.entries)
         self._rebuild()
@@ -490,6 +493,15 @@ class Lane:
             if member.jurisdiction == self.jurisdiction and name in context.inboxes and name not in tx.mark.behind:
                 tx.copies.append(line_test(self.jurisdiction, context, name))
 
+    def tell_sight(self, tx: Transaction, context: Context) -> None:
+        """Tell members what they may be given of this jurisdiction, where they were told something else, or nothing."""
+        state = (context.sight.state, context.directory.version, context.inboxes, frozenset(tx.mark.behind))
+        if state == self._told_of:
+            return
+        tell_sight(tx, context, self.jurisdiction, self.ledger.sights, self.copies_max)
+        if not tx.sights:
+            self._told_of = state
+
     # -- members whose inbox refuses ---------------------------------------------------------------------------------
 
     def begin_behind(self, context: Context, member: str) -> Transaction:
@@ -540,6 +552,7 @@ class Lane:
         self.ledger.disputes.update(tx.disputes)
         for name, held in tx.held.items():
             self.ledger.hold(name, held)
+        self.ledger.sights.update(tx.sights)
         self.ledger.mark = tx.mark_after
         for member in [member for member in self.behind if member not in tx.mark.behind]:
             del self.behind[member]

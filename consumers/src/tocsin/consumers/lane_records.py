@@ -15,6 +15,7 @@ from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import inbox_topic
 from tocsin.schemas.verify import Verified
 
+SIGHT_PREFIX: Final = "sight/"
 _DECISION: Final = schema("decision")
 _OF_NO_RECORD: Final = dict.fromkeys(("topic", "offset", "sha256", "lineage_id", "publisher", "reason", "detail"), None)
 
@@ -106,6 +107,7 @@ def rejection_notice(
 ) -> Entry:
     """The debt of a signed notice to `member`, by decision `seq`, that its record was rejected."""
     value, headers = context.notary(
+        "notice",
         {
             **_notice(lane, context, "REJECTED", member),
             "topic": source.topic,
@@ -113,7 +115,7 @@ def rejection_notice(
             "sha256": sha256,
             "reason": refusal.reason.value,
             "detail": refusal.detail or None,
-        }
+        },
     )
     return Entry(
         key=f"notice/{member}/{source.topic}/{source.offset}",
@@ -138,12 +140,13 @@ def rejection_notice(
 def dispute_notice(lane: str, context: Context, disputed: Disputed, entry: Entry, seq: int) -> Entry:
     """The debt of a signed notice to a publisher, by decision `seq`, that what it told is disputed; not by whom."""
     value, headers = context.notary(
+        "notice",
         {
             **_notice(lane, context, "DISPUTED", disputed.publisher),
             "publisher": disputed.publisher,
             "lineage_id": disputed.lineage_id,
             "reason": disputed.reason,
-        }
+        },
     )
     key = f"disputed/{disputed.lineage}/{disputed.dispute_id}"
     return replace(
@@ -169,10 +172,18 @@ def line_test(lane: str, context: Context, member: str) -> Copy:
     return _copy(context, member, f"line-test/{lane}", _notice(lane, context, "LINE_TEST", member))
 
 
+def sight_told(lane: str, context: Context, member: str, topics: list[str]) -> Copy:
+    """The signed word to `member` which alert topics of `lane` it may be given; no more than its own."""
+    record = {"member": member, "jurisdiction": lane, "issued_at": context.now_ms, "topics": topics}
+    value, headers = context.notary("sight", record)
+    key = f"{SIGHT_PREFIX}{lane}".encode()
+    return Copy(member, inbox_topic(member), key, value, [*headers, (SOURCE_HEADER, b"")])
+
+
 def _notice(lane: str, context: Context, kind: str, member: str) -> dict[str, Any]:
     return {**_OF_NO_RECORD, "kind": kind, "member": member, "jurisdiction": lane, "issued_at": context.now_ms}
 
 
 def _copy(context: Context, member: str, key: str, notice: Mapping[str, Any]) -> Copy:
-    value, headers = context.notary(notice)
+    value, headers = context.notary("notice", notice)
     return Copy(member, inbox_topic(member), key.encode(), value, [*headers, (SOURCE_HEADER, b"")])

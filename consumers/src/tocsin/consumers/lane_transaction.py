@@ -22,6 +22,7 @@ from tocsin.consumers.ledger import (
     held_key,
     inbox_key,
     position_key,
+    sight_key,
 )
 from tocsin.consumers.sight import Sight
 from tocsin.consumers.subscriptions import Subscriptions
@@ -30,7 +31,8 @@ from tocsin.schemas.directory import Directory
 SOURCE_HEADER = "tocsin-source"
 RULE_HEADER = "tocsin-rule"
 
-Notary = Callable[[Mapping[str, Any]], tuple[bytes, Headers]]
+Notary = Callable[[str, Mapping[str, Any]], tuple[bytes, Headers]]
+"""Signs what the exchange itself has to say: the schema's subject, and the record but for its notice_id."""
 
 
 class Source(NamedTuple):
@@ -93,6 +95,7 @@ class Transaction:
     inboxes: dict[str, Inbox] = field(default_factory=dict[str, Inbox])
     disputes: dict[str, str] = field(default_factory=dict[str, str])
     held: dict[str, Entry | None] = field(default_factory=dict[str, Entry | None])
+    sights: dict[str, str] = field(default_factory=dict[str, str])
     mark: Mark = field(default_factory=Mark)
     mark_before: Mark = field(default_factory=Mark)
     seq: int = 0
@@ -110,6 +113,8 @@ class Transaction:
             yield dispute_key(name), dispute_id.encode()
         for name, entry in self.held.items():
             yield held_key(name), None if entry is None else encode_entry(entry)
+        for member, word in self.sights.items():
+            yield sight_key(member), word.encode()
         if self.mark_after != self.mark_before:
             yield MARK_KEY, encode_mark(self.mark_after)
 
@@ -122,4 +127,4 @@ class Transaction:
     def empty(self) -> bool:
         """Whether there is nothing to commit."""
         changed = self.mark_after != self.mark_before
-        return not (changed or self.decisions or self.entries or self.positions or self.inboxes)
+        return not (changed or self.decisions or self.entries or self.positions or self.inboxes or self.sights)

@@ -214,7 +214,7 @@ class LaneWorker(threading.Thread):
         """What the next transaction is decided on; None while any of it is missing or too old (fail closed)."""
         sight, directory = self._watch.sight.sight, self._watch.directory.directory
         if sight is None or sight.age(time.monotonic()) > SIGHT_AGE_MAX_S:
-            self._fail_closed("the ACLs cannot be read, or are older than their age limit")
+            self._fail_closed("the ACLs cannot be read or put on record, or are older than their age limit")
             return None
         if directory is None or not self._watch.directory.fresh():
             self._fail_closed("the directory is missing, expired or older than its age limit")
@@ -254,6 +254,7 @@ class LaneWorker(threading.Thread):
             decided += 1
         lane.take_changes(tx, context, LINEAGES_BUSY if decided else LINEAGES_IDLE)
         lane.test_line(tx, context, self._exchange.line_test_ms)
+        lane.tell_sight(tx, context)
         return tx
 
     def _write(self, pair: TransactionPair, lane: Lane, tx: Transaction) -> None:

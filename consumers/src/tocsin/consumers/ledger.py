@@ -24,6 +24,7 @@ POSITION_PREFIX = "position/"
 INBOX_PREFIX = "inbox/"
 DISPUTE_PREFIX = "dispute/"
 HELD_PREFIX = "held/"
+SIGHT_PREFIX = "sight/"
 
 _ENTRY = schema("ledger-entry")
 _MARK = schema("ledger-mark")
@@ -61,7 +62,8 @@ class Ledger:
     """The state of one lane. `apply` is idempotent: reading the topic again from any earlier offset changes nothing.
 
     `contents` keeps the bytes of the lineages, in memory by default. `held` are the revisions kept because of a
-    legal hold, by `<name of the hold>/<publisher>/<lineage_id>/<revision>`, without their bytes.
+    legal hold, by `<name of the hold>/<publisher>/<lineage_id>/<revision>`, without their bytes. `sights` are what each
+    member was last told of its own sight: `<topic id of its inbox>/<digest>`.
     """
 
     def __init__(self, contents: Contents | None = None) -> None:
@@ -70,6 +72,7 @@ class Ledger:
         self.inboxes: dict[str, Inbox] = {}
         self.disputes: dict[str, str] = {}
         self.held: dict[str, Entry] = {}
+        self.sights: dict[str, str] = {}
         self.mark = Mark()
         self._reader = EntryReader()
 
@@ -88,6 +91,8 @@ class Ledger:
         elif name.startswith(HELD_PREFIX):
             name = name.removeprefix(HELD_PREFIX)
             self.hold(name, None if value is None else decode_held(name, value))
+        elif name.startswith(SIGHT_PREFIX):
+            self._apply_sight(name.removeprefix(SIGHT_PREFIX), value)
         elif value is None:
             self.entries.pop(name, None)
         else:
@@ -101,6 +106,10 @@ class Ledger:
     def _apply_dispute(self, name: str, value: bytes | None) -> None:
         if value is not None:
             self.disputes[name] = value.decode()
+
+    def _apply_sight(self, member: str, value: bytes | None) -> None:
+        if value is not None:
+            self.sights[member] = value.decode()
 
     def hold(self, name: str, entry: Entry | None) -> None:
         """Know that the revision `entry` is kept under `name`, or, without it, that nothing is any more."""
@@ -230,3 +239,8 @@ def inbox_key(member: str) -> bytes:
 def dispute_key(name: str) -> bytes:
     """Ledger key of the last dispute that was passed on; its id is the value. `name`: member/publisher/lineage_id."""
     return f"{DISPUTE_PREFIX}{name}".encode()
+
+
+def sight_key(member: str) -> bytes:
+    """Ledger key of what `member` was last told of its own sight."""
+    return f"{SIGHT_PREFIX}{member}".encode()

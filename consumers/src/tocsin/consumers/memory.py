@@ -21,7 +21,8 @@ from tocsin.consumers.gains import GAINS_MAX
 from tocsin.consumers.holds import Holds
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.lane import Lane
-from tocsin.consumers.lane_records import line_test
+from tocsin.consumers.lane_records import line_test, sight_told
+from tocsin.consumers.lane_sight import sight_of
 from tocsin.consumers.lane_transaction import Context, Source, Transaction
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.outbox import Outbox
@@ -235,6 +236,13 @@ class MemoryExchange:
         place = self.directory.members[member].jurisdiction
         copy = line_test(place, self._context(place), member)
         self.bus.append(copy.topic, copy.key, copy.value, copy.headers)
+
+    def tell_sight(self, member: str) -> None:
+        """Send what `member` may be given, signed, as the exchange does when that changes."""
+        for place in self._lanes:
+            context = self._context(place)
+            copy = sight_told(place, context, member, sight_of(context, place).get(member, []))
+            self.bus.append(copy.topic, copy.key, copy.value, copy.headers)
 
     def decisions(self) -> list[dict[str, Any]]:
         """Every decision on the record, by lane."""

@@ -45,6 +45,18 @@ class TopicsReader:
         self._next = {topic: before.get(topic, 0) for topic in topics}
         self._assign()
 
+    def follow_since(self, topic: str, at_ms: int) -> None:
+        """From now on read `topic` and no other, from the first record that is stamped `at_ms` or later.
+
+        Raises:
+            TopicsUnreadable: the broker does not say where that is.
+        """
+        place = TopicPartition(topic, 0)
+        found = self._offsets({place: OffsetSpec.for_timestamp(at_ms)})[topic]
+        # none is so late: whatever comes
+        self._next = {topic: self._offsets({place: OffsetSpec.latest()})[topic] if found < 0 else found}
+        self._assign()
+
     def _assign(self) -> None:
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
@@ -78,14 +90,16 @@ class TopicsReader:
         """Asked of all at once: a question for each would take a second for a thousand."""
         if not self._next:
             return {}
-        asked: dict[TopicPartition, Any] = {TopicPartition(topic, 0): OffsetSpec.latest() for topic in self._next}
+        return self._offsets({TopicPartition(topic, 0): OffsetSpec.latest() for topic in self._next})
+
+    def _offsets(self, asked: dict[TopicPartition, Any]) -> dict[str, int]:
         try:
             answers: dict[Any, Any] = self._admin.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_ASK_S
             )
             return {place.topic: int(future.result().offset) for place, future in answers.items()}
         except KafkaException as failure:
-            raise TopicsUnreadable(f"the ends of the topics: {failure.args[0]}") from failure
+            raise TopicsUnreadable(f"the offsets of the topics: {failure.args[0]}") from failure
 
     def _take(self, message: Message, take: Callable[[BusRecord], None]) -> None:
         topic, offset, error = cast("str", message.topic()), cast("int", message.offset()), message.error()

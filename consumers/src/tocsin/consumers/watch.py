@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -80,24 +80,33 @@ class Watcher(threading.Thread):
 
 
 class SightWatcher(Watcher):
-    """Polls DescribeAcls. `sight` is None until two snapshots have been read."""
+    """Polls DescribeAcls. `sight` is None until two snapshots have been read.
 
-    def __init__(self, config: KafkaConfig) -> None:
+    `keep` puts a snapshot on record, or raises: a decision names the latest one of its sight by digest, and can be
+    explained by its rows for as long as it is kept. While a snapshot cannot be put on record there is no newer sight,
+    and the one before it grows too old to deliver by, as when ACLs cannot be read. So the end of a right waits for no
+    record: what was read while the right was there is delivered by for as long as always.
+    """
+
+    def __init__(self, config: KafkaConfig, keep: Callable[[Snapshot], None]) -> None:
         super().__init__("sight", ACL_POLL_S)
         self._admin = AdminClient({**config, **ADMIN})
+        self._keep = keep
         self._snapshot: Snapshot | None = None
         self.sight: Sight | None = None
 
     def look(self) -> None:
-        """Read all ACL rows on topics."""
+        """Read all ACL rows on topics, and put them on record where they are not."""
         asked_at = time.monotonic()
         acls = AclSet(read_topic_acls(self._admin))
         snapshot = Snapshot(acls, acls.digest(), asked_at, time.time_ns() // 1_000_000)
-        if self.sight is not None:
+        # one that is not recorded counts as the earlier of two: what it lacks is missing in the next sight
+        earlier, self._snapshot = self._snapshot, snapshot
+        self._keep(snapshot)
+        if self.sight is not None and self.sight.latest is earlier:
             self.sight = self.sight.then(snapshot)
-        elif self._snapshot is not None:
-            self.sight = Sight(self._snapshot, snapshot)
-        self._snapshot = snapshot
+        elif earlier is not None:
+            self.sight = Sight(earlier, snapshot)
 
 
 @dataclass(frozen=True, slots=True)

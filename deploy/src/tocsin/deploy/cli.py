@@ -16,6 +16,7 @@ from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.release import release
 from tocsin.deploy.commands.retract import retract
 from tocsin.deploy.commands.retract_all import retract_all
+from tocsin.deploy.commands.sight import sight
 from tocsin.deploy.commands.subscriptions import subscriptions_app
 from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
@@ -24,6 +25,7 @@ from tocsin.deploy.policy.commands import policy_app
 from tocsin.deploy.policy.file_commands import export_policy, import_policy, schema
 from tocsin.deploy.policy.live_commands import break_glass_for, drift, prove, tick_policy
 from tocsin.deploy.policy.simulate_command import simulate_alert
+from tocsin.deploy.policy.snapshot_command import snapshot
 from tocsin.deploy.registry import schemas_app
 from tocsin.producers.errors import TocsinProducerError
 from tocsin.schemas.errors import TocsinSchemaError
@@ -49,10 +51,12 @@ policy_app.command()(schema)
 policy_app.command(name="export")(export_policy)
 policy_app.command(name="import")(import_policy)
 policy_app.command(name="simulate")(simulate_alert)
+policy_app.command()(snapshot)
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)
 app.command()(inbox)
+app.command()(sight)
 app.command()(dispute)
 app.command()(withdrawals)
 app.command()(release)

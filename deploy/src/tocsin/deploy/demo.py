@@ -451,7 +451,7 @@ class _Demo:
 
 
 def _is_notice(message: Message) -> bool:
-    return (message.key() or b"").startswith((b"notice/", b"withdrawn/", b"line-test/"))
+    return (message.key() or b"").startswith((b"notice/", b"withdrawn/", b"line-test/", b"sight/"))
 
 
 def _words(rows: list[dict[str, str]], *fields: str) -> str:

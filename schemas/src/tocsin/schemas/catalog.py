@@ -33,6 +33,7 @@ _IDS: Final = {
     213: ("release", 1),
     214: ("policy-change", 1),
     215: ("acl-snapshot", 1),
+    216: ("sight", 1),
 }
 
 

@@ -22,7 +22,7 @@ ACCESS_AUDIT_TOPIC = "audit.access"
 RESERVED_IDS = frozenset(
     {
         *("admin", "broker", "canary", "exchange", "fanout", "sealer", "shipper", "tocsin"),
-        *("dispute", "held", "inbox", "line-test", "mark", "notice", "position", "withdrawn"),
+        *("dispute", "held", "inbox", "line-test", "mark", "notice", "position", "sight", "withdrawn"),
     }
 )
 

@@ -26,6 +26,16 @@ class Notice(TypedDict):
     detail: str | None
 
 
+class Sight(TypedDict):
+    """What the exchange tells a member of its own sight: which alert topics of one jurisdiction it may be given."""
+
+    notice_id: str
+    member: str
+    jurisdiction: str
+    issued_at: int
+    topics: list[str]
+
+
 class GivenTo(TypedDict):
     """A recipient and the ACL that allows it."""
 

@@ -110,7 +110,7 @@ def change_acls(
     """
     rows = [*create, *delete]
     refused = _send(create, lambda part: admin.create_acls([AclBinding(*_parts(row)) for row in part]))
-    refused |= _send(_filters(delete, live), lambda part: admin.delete_acls([*part]))
+    refused |= _send(delete_filters(delete, live), lambda part: admin.delete_acls([*part]))
     wanted = {row: row in {*create} for row in rows}
     outcomes = dict.fromkeys(rows, Outcome.UNCONFIRMED)
     deadline = time.monotonic() + (0 if refused else WAIT_S)
@@ -138,7 +138,7 @@ def _send(items: Sequence[Any], send: Callable[[Sequence[Any]], Any]) -> bool:
     return False
 
 
-def _filters(rows: Sequence[AclRow], live: Collection[AclRow]) -> list[AclBindingFilter]:
+def delete_filters(rows: Sequence[AclRow], live: Collection[AclRow]) -> list[AclBindingFilter]:
     """Filters that match `rows` and, among `live`, nothing else."""
     groups: dict[AclRow, list[AclRow]] = {}
     for row in rows:

@@ -28,7 +28,7 @@ from tocsin.deploy.policy.directory import Current, newest, publish, read_publis
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.journal import Approval, Change, Journal, Kind, Step, acl_name, read_journal, write
 from tocsin.deploy.policy.plan import Plan, insist_on_approval
-from tocsin.deploy.policy.prove import ELSEWHERE
+from tocsin.deploy.policy.prove import ELSEWHERE, beginnings
 from tocsin.deploy.policy.releases import count_releases
 from tocsin.deploy.policy.secrets import MemberKey, SecretStore
 from tocsin.deploy.policy.sight import sight_changes
@@ -106,8 +106,7 @@ def apply_policy(
         now = application.plan()
         if plan is not None:
             plan.check(now)
-        insist_on_approval(plan or now, approvals)
-        applied = application.apply(plan or now, approvals)
+        applied = application.apply(plan or now, insist_on_approval(plan or now, approvals))
     applied.insist()
     return applied
 
@@ -155,6 +154,7 @@ class Application:
         members = {*self.policy.members, *(self.directory.directory.members if self.directory else ())}
         changes = acl_changes(self.live, self.desired.rows, members, self.journal.denies)
         self._scoped = only is not None
+        self._new_policy = only is None and policy.sha256 != self.journal.applied
         self.changes: AclChanges = changes if only is None else changes.among(only(self, changes))
 
     @cached_property
@@ -179,7 +179,14 @@ class Application:
             cluster_id=str(self._admin.describe_cluster().result(WAIT_S).cluster_id),
             policy_sha256=self.file.sha256,
             acls_sha256=AclSet(self.live).digest().hex(),
-            steps=(*self._sight_steps(), *self._topic_steps(), *self._user_steps(), *self._acl_steps()),
+            steps=(
+                *([Step("CHANGE", "POLICY", self.file.sha256[:16])] if self._new_policy else []),
+                *self._sight_steps(),
+                *self._topic_steps(),
+                *self._user_steps(),
+                *self._acl_steps(),
+            ),
+            later=tuple(self._later_steps()) if self._new_policy else (),
             releases={},
             rule=rule,
             new_rule=rule if self._scoped else self.file.approvals,
@@ -188,12 +195,23 @@ class Application:
 
     def _sight_steps(self) -> Iterator[Step]:
         after = (self.live - {*self.changes.removed}) | {*self.changes.created}
-        before_acls, after_acls = AclSet(self.live), AclSet(after)
+        yield from self._sight_between(AclSet(self.live), AclSet(after), self.desired)
+
+    def _sight_between(self, before: AclSet, after: AclSet, desired: Desired) -> Iterator[Step]:
         for what, host in (("SIGHT", DELIVERY_HOST), ("DIRECT", ELSEWHERE)):
-            for one in sight_changes(
-                before_acls, after_acls, self.desired, self.policy.members, self.desired.alert_topics, host
-            ):
+            for one in sight_changes(before, after, desired, self.policy.members, desired.alert_topics, host):
                 yield Step("CREATE" if one.gains else "DELETE", what, f"{one.member} {one.topic}", one.reasons)
+
+    def _later_steps(self) -> Iterator[Step]:
+        """Who gains sight by itself, and when."""
+        before = AclSet(self.desired.rows)
+        for moment in beginnings(self.policy, self.now):
+            desired = compile_policy(self.policy, moment)
+            after = AclSet(desired.rows)
+            for step in self._sight_between(before, after, desired):
+                if step.action == "CREATE":
+                    yield step._replace(reasons=(*step.reasons, f"from {moment.isoformat()}"))
+            before = after
 
     def _topic_steps(self) -> Iterator[Step]:
         for name in self._topics.created:
@@ -224,7 +242,7 @@ class Application:
     def apply(self, plan: Plan, approvals: Sequence[Approval] = ()) -> Applied:
         """Do it. Raises PolicyNotApplied, KafkaException."""
         applied = Applied(plan, directory_version=self.directory.directory.version if self.directory else 0)
-        if not plan.steps and (self._scoped or plan.policy_sha256 == self.journal.applied):
+        if not plan.steps:
             return applied
         doing = _Doing(plan, applied)
         if POLICY_AUDIT_TOPIC not in self._topics:
@@ -274,7 +292,7 @@ class Application:
         doing.applied.directory_version = self._apply_directory(keys)
         doing.took("DIRECTORY")
         if doing.acls(self._change(delete=changes.lifted)) and doing.acls(self._change(create=changes.new)):
-            doing.took("SIGHT", "DIRECT")
+            doing.took("POLICY", "SIGHT", "DIRECT")
             doing.ended = True
 
     def _change(self, **rows: Sequence[AclRow]) -> tuple[str, dict[AclRow, Outcome]]:

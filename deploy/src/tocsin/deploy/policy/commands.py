@@ -42,6 +42,7 @@ ByOption = Annotated[str, typer.Option("--by", envvar="USER", help="Who does it,
 
 _SIGNS: Final = {"CREATE": "+", "CHANGE": "~", "DELETE": "-"}
 _WORDS: Final = {
+    "POLICY": "policy",
     "SIGHT": "sight",
     "DIRECT": "direct reading",
     "TOPIC": "topic",
@@ -99,13 +100,13 @@ def plan(
     policy = _sound(files)
     with busy("planning"):
         planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by)
-    show([step_row(step) for step in planned.steps], output, title="would change")
+    show([step_row(step) for step in (*planned.steps, *planned.later)], output, title="would change, or will by itself")
     _warn(planned.warnings)
     if out is not None:
         planned.save(out)
     if output is Output.TABLE:
         _summary(planned, out)
-    if planned.steps:
+    if planned.steps or planned.later:
         raise typer.Exit(CHANGES)
 
 
@@ -142,7 +143,7 @@ def approve_plan(
 ) -> None:
     """Give your signed word for the plan in PLAN, once you have read it; it is put beside it."""
     planned = Plan.load(plan_file)
-    show([step_row(step) for step in planned.steps], Output.TABLE, title="what you approve")
+    show([step_row(step) for step in (*planned.steps, *planned.later)], Output.TABLE, title="what you approve")
     approval = approve(planned, name, SigningKey.load(key, name))
     known = planned.rule.approvers.get(name)
     if known != approval.public.hex():

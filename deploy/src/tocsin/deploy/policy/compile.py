@@ -12,6 +12,7 @@ from typing import Final
 
 from tocsin.consumers.acl import AclRow
 from tocsin.consumers.acl_reader import ROWS_MAX
+from tocsin.consumers.snapshots import WHOLE_EVERY_MS
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.policy.document import Agreement, Plane, Policy, Prohibition, Transfer
@@ -35,6 +36,9 @@ from tocsin.schemas.names import (
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
+DECISION_DAYS: Final = 3_650
+# what a decision's ACL snapshot goes back to is so much older than the decision at most, and a clock may be wrong
+SNAPSHOT_DAYS: Final = WHOLE_EVERY_MS // DAY_MS + 30
 FANOUT: Final = "fanout"
 # a login without rights, to see that none are given to everyone
 CANARY: Final = "canary"
@@ -194,14 +198,16 @@ def _topics(policy: Policy) -> Iterator[Topic]:
             for tlp in Tlp:
                 yield Topic(AlertTopic(place, kind, tlp).name, {**_DELETE, **_STAMPED, **_DAILY, **_kept(30)})
         yield Topic(ledger_topic(place), _COMPACT)
-        yield Topic(audit_topic(place), {**_DELETE, **_STAMPED, **_kept(3650)})
+        yield Topic(audit_topic(place), {**_DELETE, **_STAMPED, **_kept(DECISION_DAYS)})
     for member in policy.members:
         yield Topic(inbox_topic(member), {**_COMPACT, **_STAMPED})
         # stamped: a key counts by the broker's time of what it signed
         yield Topic(outbox_topic(member), {**_COMPACT, **_STAMPED})
     # 32 records' worth: a directory of 1,000 members with several keys each
     yield Topic(DIRECTORY_TOPIC, {**_COMPACT, "max.message.bytes": "2200000"})
-    for name, days in ((POLICY_AUDIT_TOPIC, 3650), (ACCESS_AUDIT_TOPIC, 730), (CHECKPOINTS_TOPIC, 3650)):
+    # stamped: how long it is kept is not for a writer's clock to say
+    yield Topic(POLICY_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(DECISION_DAYS + SNAPSHOT_DAYS)})
+    for name, days in ((ACCESS_AUDIT_TOPIC, 730), (CHECKPOINTS_TOPIC, 3650)):
         yield Topic(name, {**_DELETE, **_kept(days)})
 
 
@@ -233,9 +239,12 @@ def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
         yield _row(FANOUT, "READ", "TOPIC", prefix)
     for prefix in ("inbox.", "ledger."):
         yield _row(FANOUT, "WRITE", "TOPIC", prefix)
-    # no prefix: audit.policy, audit.access and audit.checkpoints are not the fan-out's to write
+    # no prefix: audit.access and audit.checkpoints are not the fan-out's to write
     for place in lanes:
         yield _row(FANOUT, "WRITE", "TOPIC", audit_topic(place))
+    # what the ACLs were that it decided by, and what of that is there already
+    for operation in ("WRITE", "READ"):
+        yield _row(FANOUT, operation, "TOPIC", POLICY_AUDIT_TOPIC)
     yield _row(FANOUT, "READ", "TOPIC", DIRECTORY_TOPIC)
     yield _row(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.")
     yield _row(FANOUT, "READ", "GROUP", "fanout.")

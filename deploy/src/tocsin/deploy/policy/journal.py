@@ -48,7 +48,7 @@ _STANDING: Final[Mapping[Kind, Status]] = {
 
 
 class Step(NamedTuple):
-    """One thing that is changed: CREATE, CHANGE or DELETE of a SIGHT, TOPIC, USER, ACL or the DIRECTORY, and why.
+    """One thing that is changed: CREATE, CHANGE or DELETE of a SIGHT, TOPIC, USER, ACL, the POLICY ..., and why.
 
     `outcome` is None for what is only planned.
     """

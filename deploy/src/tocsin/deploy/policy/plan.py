@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,8 @@ WIDENS: Final = frozenset({"SIGHT", "DIRECT"})
 class Plan(BaseModel):
     """What would be done. `rule` says whose approval it needs if it widens sight: the rule before it, not its own.
 
-    `releases` are the live alerts that those who gain sight would be given, by member.
+    `later` is the sight that the policy gives by itself when its day comes: who approves the plan approves that too.
+    `releases` are the live alerts that those who gain sight now would be given, by member.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class Plan(BaseModel):
     policy_sha256: str
     acls_sha256: str
     steps: tuple[Step, ...]
+    later: tuple[Step, ...] = ()
     releases: dict[str, int]
     rule: Approvals
     new_rule: Approvals
@@ -67,7 +69,7 @@ class Plan(BaseModel):
     @property
     def approvals_needed(self) -> int:
         """Of how many approvers it needs the word: for widening sight, and for changing whose word is needed."""
-        return self.rule.widening if self.gains or self.new_rule != self.rule else 0
+        return self.rule.widening if self.gains or self.later or self.new_rule != self.rule else 0
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
@@ -126,8 +128,8 @@ def approvers(plan: Plan, approvals: Iterable[Approval]) -> set[str]:
     }
 
 
-def insist_on_approval(plan: Plan, approvals: Iterable[Approval]) -> None:
-    """Let `plan` pass if nobody's word is needed, or enough have given it.
+def insist_on_approval(plan: Plan, approvals: Sequence[Approval]) -> list[Approval]:
+    """Let `plan` pass if nobody's word is needed, or enough have given it. Returns those that count.
 
     Raises:
         PlanRefused: somebody's word is wanting.
@@ -136,10 +138,12 @@ def insist_on_approval(plan: Plan, approvals: Iterable[Approval]) -> None:
     if len(given) < plan.approvals_needed:
         others = ", ".join(sorted({*plan.rule.approvers} - given - {plan.by})) or "nobody is left to give it"
         raise PlanRefused(
-            f"plan {plan.plan_id} widens sight ({len(plan.gains)} gains) or changes who approves: it needs the word of"
+            f"plan {plan.plan_id} widens sight (now {len(plan.gains)}, by itself later {len(plan.later)} times)"
+            f" or changes who approves: it needs the word of"
             f" {plan.approvals_needed} besides {plan.by}, and has {len(given)}; save it with `tocsin policy plan --out"
             f" FILE`, let one of {others} run `tocsin policy approve FILE`, then `tocsin policy apply --plan FILE`"
         )
+    return [one for one in approvals if one.approver in given]
 
 
 # -- beside the plan -------------------------------------------------------------------------------------------------
