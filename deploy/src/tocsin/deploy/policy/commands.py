@@ -40,7 +40,7 @@ MemberArgument = Annotated[str, typer.Argument(help="A member of the policy.")]
 PlanOption = Annotated[Path | None, typer.Option("--plan", help="Nothing but this plan, as saved.", exists=True)]
 ByOption = Annotated[str, typer.Option("--by", envvar="USER", help="Who does it, for the record.")]
 
-_SIGNS: Final = {"CREATE": "+", "CHANGE": "~", "DELETE": "-"}
+SIGNS: Final = {"CREATE": "+", "CHANGE": "~", "DELETE": "-"}
 _WORDS: Final = {
     "POLICY": "policy",
     "SIGHT": "sight",
@@ -127,7 +127,7 @@ def step_row(step: Step) -> dict[str, Any]:
     who, _, topic = step.name.partition(" ")
     sight = step.what in ("SIGHT", "DIRECT")
     return {
-        "": _SIGNS[step.action],
+        "": SIGNS[step.action],
         "what": _WORDS.get(step.what, step.what),
         "of": topic if sight else step.name,
         "by": who if sight else None,

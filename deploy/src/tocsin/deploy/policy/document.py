@@ -336,6 +336,26 @@ class Approvals(_Part):
     """Who may, with the public key of each: Ed25519, 64 hex digits."""
 
 
+class Quota(_Part):
+    """How much each login of a member may use of each broker; what is left out is not bounded."""
+
+    producer_byte_rate: int | None = Field(default=None, gt=0)
+    """Bytes a second that it may write."""
+    consumer_byte_rate: int | None = Field(default=None, gt=0)
+    """Bytes a second that it may read."""
+    request_percentage: int | None = Field(default=None, gt=0)
+    """Percent of the time of one request thread."""
+
+
+class Quotas(_Part):
+    """What every member may use at most. Services of the exchange have none."""
+
+    default: Quota = Quota()
+    """What every member may use, unless it is said of it below."""
+    members: dict[MemberId, Quota] = {}
+    """What single members may use; a bound that is left out here is the default's."""
+
+
 class Policy(_Part):
     """All files of a policy as one."""
 
@@ -361,6 +381,8 @@ class Policy(_Part):
     """Who must see what, and who must not; tried whenever the policy is checked or planned."""
     approvals: Approvals = Approvals(widening=0)
     """Whose signed word a plan needs before it is applied. Left out: nobody's."""
+    quotas: Quotas = Quotas()
+    """How much members may use of the brokers. Left out: as much as there is."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -435,6 +457,9 @@ class _Names:
             yield from self._unknown_places(("transfers", index, "to"), transfer.to)
         for index, test in enumerate(policy.tests):
             yield from self._untestable(("tests", index), test)
+        for name in policy.quotas.members:
+            if name not in policy.members:
+                yield ("quotas", "members", name), self._no_member(name)
 
     def _twice(self, key: str) -> Iterator[tuple[Place, str]]:
         seen: set[str] = set()
