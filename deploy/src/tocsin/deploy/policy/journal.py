@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.policy.compile import BreakGlass
@@ -22,6 +22,7 @@ from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import decode, encode
 from tocsin.schemas.names import POLICY_AUDIT_TOPIC
+from tocsin.schemas.records import PolicyChange, PolicyStep
 
 _SCHEMA: Final = schema("policy-change")
 STEPS_MAX: Final = 250
@@ -205,7 +206,7 @@ def changes(values: Iterable[bytes]) -> Iterator[Change]:
     for value in values:
         kind, content = decode(value)
         if kind.subject == _SCHEMA.subject:
-            yield _change(content)
+            yield _change(cast("PolicyChange", content))
 
 
 def _records(change: Change) -> Iterator[dict[str, Any]]:
@@ -234,9 +235,8 @@ def _records(change: Change) -> Iterator[dict[str, Any]]:
         }
 
 
-def _change(record: Mapping[str, Any]) -> Change:
+def _change(record: PolicyChange) -> Change:
     """One part of a change, as a change of its own: the fold needs no more."""
-    approvers: Iterable[Mapping[str, Any]] = record["approvers"]
     return Change(
         change_id=record["change_id"],
         kind=Kind(record["kind"]),
@@ -251,11 +251,13 @@ def _change(record: Mapping[str, Any]) -> Change:
         acls_sha256=record["acls_sha256"],
         steps=tuple(_step(step) for step in record["changes"]),
         approvals=tuple(Approval(**one) for one in record["approvals"]),
-        rule=Approvals(widening=record["widening"], approvers={one["name"]: one["public"].hex() for one in approvers}),
+        rule=Approvals(
+            widening=record["widening"], approvers={one["name"]: one["public"].hex() for one in record["approvers"]}
+        ),
     )
 
 
-def _step(record: Mapping[str, Any]) -> Step:
+def _step(record: PolicyStep) -> Step:
     return Step(record["action"], record["what"], record["name"], tuple(record["reasons"]), record["outcome"])
 
 
