@@ -12,6 +12,7 @@ from tocsin.deploy.commands.dispute import dispute
 from tocsin.deploy.commands.fanout import fanout_app
 from tocsin.deploy.commands.holds import holds_app
 from tocsin.deploy.commands.inbox import inbox
+from tocsin.deploy.commands.keys import keys_app
 from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.release import release
 from tocsin.deploy.commands.retract import retract
@@ -48,6 +49,7 @@ policy_app.command(name="break-glass")(break_glass_for)
 policy_app.command(name="export")(export_policy)
 policy_app.command(name="import")(import_policy)
 policy_app.command(name="simulate")(simulate_alert)
+app.add_typer(keys_app, name="keys")
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)
