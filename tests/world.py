@@ -58,7 +58,7 @@ class World:
     def apply(self) -> None:
         """Apply the policy."""
         policy = Policy.model_validate(yaml.safe_load(self.policy_file.read_text()))
-        apply_policy(policy, self.cluster.admin(), self.home)
+        apply_policy(policy, self.cluster.admin(), self.home, make_keys=True)
 
     def down(self) -> None:
         """Stop everything."""
@@ -125,6 +125,11 @@ class World:
         process.send_signal(number)
         process.wait(60)
         self._fanouts.remove(process)
+
+    def stop_fanouts(self) -> None:
+        """Stop all fan-out processes."""
+        for process in [*self._fanouts]:
+            self.stop_fanout(process)
 
     def wait_lanes(self, count: int) -> None:
         """Wait until lanes have been taken `count` times, as the fan-out's log says."""

@@ -14,10 +14,10 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from tocsin.deploy.errors import MemberRefused
+from tocsin.deploy.policy.document import PublicKey
 from tocsin.schemas.files import write_file
 from tocsin.schemas.signing import SigningKey, fingerprint, key_id_of, pae, verify
 
-PublicHex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SignatureHex = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 FILE_BYTES_MAX = 4_096
 
@@ -29,8 +29,8 @@ class Request(BaseModel):
 
     coalition: str
     member: str
-    signing: PublicHex
-    sealing: PublicHex
+    signing: PublicKey
+    sealing: PublicKey
     at: AwareDatetime
     signature: SignatureHex
 

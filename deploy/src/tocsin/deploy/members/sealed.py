@@ -110,8 +110,16 @@ class Parcel(BaseModel):
             ) from None
 
     def seal(self, path: Path, public: bytes) -> None:
-        """Write it to a file, for the holder of the key `public` alone."""
-        write_file(path, SealedBox(PublicKey(public)).encrypt(self.model_dump_json().encode()))
+        """Write it to a file, for the holder of the key `public` alone.
+
+        Raises:
+            MemberRefused: it is no key that anything can be sealed for.
+        """
+        try:
+            sealed = SealedBox(PublicKey(public)).encrypt(self.model_dump_json().encode())
+        except (CryptoError, ValueError):
+            raise MemberRefused("the request's sealing key is none; ask the member for a new request") from None
+        write_file(path, sealed)
 
     def vouch(self, password: str) -> Parcel:
         """The same, with a word that who has `password` can check."""
