@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple, cast
 
 from tocsin.consumers.acl import AclRow
-from tocsin.deploy.policy.compile import BreakGlass
+from tocsin.deploy.policy.compile import BreakGlass, member_of
 from tocsin.deploy.policy.document import Approvals, Policy, Status
 from tocsin.deploy.policy.records import Published, append_all, read_all
 from tocsin.schemas.bundle import Bundle
@@ -46,6 +46,7 @@ _STANDING: Final[Mapping[Kind, Status]] = {
     Kind.RESUMED: "active",
     Kind.WITHDRAWN: "withdrawn",
 }
+_GRAVITY: Final[Mapping[Status, int]] = {"active": 0, "suspended": 1, "withdrawn": 2}
 
 
 class Step(NamedTuple):
@@ -111,7 +112,7 @@ class Journal:
     """What the journal comes to. `denies` are the DENY rows that are this tool's, `causes` the last change of each ACL.
 
     `applied` is the policy that was last applied whole, `applied_at` the moment for which it was compiled, `rule` whose
-    approval it asks for.
+    approval it asks for. `locked` are the logins of suspended members whose passwords were deleted.
     """
 
     denies: set[AclRow] = field(default_factory=set[AclRow])
@@ -121,6 +122,7 @@ class Journal:
     applied: str | None = None
     applied_at: datetime | None = None
     rule: Approvals | None = None
+    locked: set[str] = field(default_factory=set[str])
     changes: list[Change] = field(default_factory=list[Change])
     _begun_at: datetime | None = None
     _deleting: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -128,12 +130,11 @@ class Journal:
     def apply(self, change: Change) -> None:
         """Take one record in; they come in order."""
         self.changes.append(change)
-        if change.kind in (Kind.BEGUN, Kind.DONE, Kind.FAILED):
-            self._take_steps(change)
-        elif change.kind is Kind.BREAK_GLASS:
+        self._take_steps(change)
+        if change.kind is Kind.BREAK_GLASS:
             self.glass.append(_glass(change))
-        elif change.member is not None and self.standing.get(change.member) != "withdrawn":
-            self.standing[change.member] = _STANDING[change.kind]
+        elif change.kind in _STANDING and change.member is not None:
+            self._take_standing(change, change.member)
         if change.kind is Kind.BEGUN:
             self._begun_at = change.at
         elif change.kind is Kind.DONE and change.policy_sha256 is not None:
@@ -154,6 +155,14 @@ class Journal:
                 if " DENY " in name:
                     self.denies.discard(acl_of(name))
 
+    def _take_standing(self, change: Change, member: str) -> None:
+        if self.standing.get(member) == "withdrawn":
+            return  # for good
+        self.standing[member] = _STANDING[change.kind]
+        if change.kind is Kind.RESUMED:
+            self.locked = {login for login in self.locked if member_of(login) != member}
+        self.locked |= {step.name for step in change.steps if (step.action, step.what) == ("DELETE", "USER")}
+
     def reasons(self, row: AclRow) -> tuple[str, ...]:
         """Why an ACL was made, by the last record of it."""
         name = acl_name(row)
@@ -165,7 +174,7 @@ class Journal:
         members = {
             name: member.model_copy(update={"status": status})
             for name, status in self.standing.items()
-            if (member := policy.members.get(name)) is not None and (status != "active" or member.status == "active")
+            if (member := policy.members.get(name)) is not None and _GRAVITY[status] > _GRAVITY[member.status]
         }
         return policy.model_copy(update={"members": {**policy.members, **members}}) if members else policy
 
