@@ -58,7 +58,7 @@ class World:
     def apply(self) -> None:
         """Apply the policy."""
         policy = Policy.model_validate(yaml.safe_load(self.policy_file.read_text()))
-        apply_policy(policy, self.cluster.admin(), self.home)
+        apply_policy(policy, self.cluster.admin(), self.home, make_keys=True)
 
     def down(self) -> None:
         """Stop everything."""

@@ -181,3 +181,12 @@ def test_kafkas_own_tools_get_the_password_escaped_twice(folder: Path) -> None:
     text = (folder / CLIENT_PROPERTIES).read_text()
     assert 'password="pass\\\\\\"word\\\\\\\\\\u00fc";' in text
     assert f'username="{PUBLISHER}.app"' in text
+
+
+def test_the_mechanism_of_the_password_is_the_bundles(folder: Path) -> None:
+    """For our clients and for Kafka's own tools; SCRAM-SHA-512 where a bundle names none."""
+    assert Bundle.load(folder).kafka_config()["sasl.mechanism"] == "SCRAM-SHA-512"
+    config = Bundle.load(folder).config.model_copy(update={"mechanism": "SCRAM-SHA-256"})
+    write_bundle(folder, config, password=WORD, ca_pem=CA_PEM)
+    assert Bundle.load(folder).kafka_config()["sasl.mechanism"] == "SCRAM-SHA-256"
+    assert "sasl.mechanism=SCRAM-SHA-256\n" in (folder / CLIENT_PROPERTIES).read_text()

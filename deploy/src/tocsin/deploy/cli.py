@@ -8,10 +8,13 @@ import typer
 
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.deploy.cluster.commands import cluster_app
+from tocsin.deploy.commands.directory import directory_app
 from tocsin.deploy.commands.dispute import dispute
 from tocsin.deploy.commands.fanout import fanout_app
 from tocsin.deploy.commands.holds import holds_app
 from tocsin.deploy.commands.inbox import inbox
+from tocsin.deploy.commands.keys import keys_app
+from tocsin.deploy.commands.members import member_app
 from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.release import release
 from tocsin.deploy.commands.retract import retract
@@ -53,6 +56,9 @@ policy_app.command(name="import")(import_policy)
 policy_app.command()(quotas)
 policy_app.command(name="simulate")(simulate_alert)
 policy_app.command()(snapshot)
+app.add_typer(keys_app, name="keys")
+app.add_typer(directory_app, name="directory")
+app.add_typer(member_app, name="member")
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)

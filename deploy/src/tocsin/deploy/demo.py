@@ -163,7 +163,7 @@ class _Demo:
     def _set_up(self) -> None:
         self._title("A real Kafka, and a policy compiled to its ACLs")
         self.cluster.up()
-        applied = apply_policy(self.policy, self.cluster.admin(), self.home)
+        applied = apply_policy(self.policy, self.cluster.admin(), self.home, make_keys=True)
         console.print(
             f"Kafka at {self.cluster.bootstrap} (TLS, SCRAM, ACLs). {len(self.policy.members)} members in "
             f"{len(self.policy.jurisdictions())} jurisdictions, {len(self.policy.agreements)} agreements: "
@@ -352,7 +352,7 @@ class _Demo:
         before = self._retracted
         newcomer = Member.model_validate({"role": "bank", "jurisdiction": "se"})
         self.policy = self.policy.model_copy(update={"members": {**self.policy.members, NEWCOMER: newcomer}})
-        applied = apply_policy(self.policy, self.cluster.admin(), self.home)
+        applied = apply_policy(self.policy, self.cluster.admin(), self.home, make_keys=True)
         with Outbox(Bundle.load(self.home / "members" / NEWCOMER)) as outbox:
             outbox.subscribe(Subscription(NEWCOMER, subscription_id="all"))
         began = time.monotonic()

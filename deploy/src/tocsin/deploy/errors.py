@@ -7,6 +7,8 @@ TocsinDeployError
 ├── PolicyInvalid        the policy file is wrong; names file, line and remedy
 ├── PolicyNotApplied     the cluster refused a part of it
 ├── PlanRefused          a plan is not for this cluster, policy or moment, or lacks an approval
+├── MemberRefused        a member's request, sealed file or key cannot be accepted; nothing was changed
+├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
 └── RegistryError        the schema registry cannot listen
 """
 
@@ -39,6 +41,14 @@ class PolicyNotApplied(TocsinDeployError):
 
 class PlanRefused(TocsinDeployError):
     """A plan is not for this cluster, policy or moment, or lacks an approval; nothing was changed."""
+
+
+class MemberRefused(TocsinDeployError):
+    """A member's request, sealed file or key cannot be accepted; nothing was changed."""
+
+
+class DraftRefused(TocsinDeployError):
+    """A draft of the directory is not the next one, or lacks signatures of root keys; nothing was published."""
 
 
 class RegistryError(TocsinDeployError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from cryptography.x509 import load_pem_x509_certificates
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +15,9 @@ from tocsin.schemas.errors import BundleInvalid
 from tocsin.schemas.files import SECRET_MODE, read_file, read_secret, write_file
 from tocsin.schemas.signing import SigningKey
 from tocsin.schemas.tokens import TokenKey, read_token_keys
+
+Mechanism = Literal["SCRAM-SHA-256", "SCRAM-SHA-512"]
+"""How a login proves itself. It can have a password by each at once, so that one can follow the other."""
 
 KafkaConfig = dict[str, str | int | float | bool]
 """librdkafka settings, as confluent-kafka's clients take them."""
@@ -40,6 +43,7 @@ class BundleConfig(BaseModel):
     bootstrap: str
     roots: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
     roots_threshold: Annotated[int, Field(ge=1)] = 1
+    mechanism: Mechanism = "SCRAM-SHA-512"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +92,11 @@ class Bundle:
         return read_token_keys(self.path / TOKEN_KEYS)
 
     def kafka_config(self) -> KafkaConfig:
-        """The librdkafka settings to connect: TLS, SCRAM-SHA-512. Raises BundleInvalid."""
+        """The librdkafka settings to connect: TLS, SCRAM. Raises BundleInvalid."""
         return {
             "bootstrap.servers": self.config.bootstrap,
             "security.protocol": "SASL_SSL",
-            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.mechanism": self.config.mechanism,
             "sasl.username": self.config.login,
             "sasl.password": self._password(),
             "ssl.ca.location": str(self._ca()),
@@ -140,7 +144,7 @@ def client_properties(path: Path, config: BundleConfig, password: str) -> str:
         (
             f"bootstrap.servers={config.bootstrap}",
             "security.protocol=SASL_SSL",
-            "sasl.mechanism=SCRAM-SHA-512",
+            f"sasl.mechanism={config.mechanism}",
             f'sasl.jaas.config={jaas} username="{config.login}" password="{_quoted(password)}";',
             "ssl.truststore.type=PEM",
             f"ssl.truststore.location={(path / CA).resolve()}",

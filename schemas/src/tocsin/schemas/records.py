@@ -232,6 +232,78 @@ class Release(TypedDict):
     issued_at: int
 
 
+class PolicyStep(TypedDict):
+    """One thing that is changed, and why."""
+
+    action: Literal["CREATE", "CHANGE", "DELETE"]
+    what: Literal["POLICY", "SIGHT", "DIRECT", "TOPIC", "USER", "ACL", "DIRECTORY"]
+    name: str
+    reasons: list[str]
+    outcome: str | None
+
+
+class PolicyApproval(TypedDict):
+    """One person's signed word for a plan."""
+
+    approver: str
+    public: bytes
+    signature: bytes
+
+
+class PolicyApprover(TypedDict):
+    """Whose word a plan that widens sight needs."""
+
+    name: str
+    public: bytes
+
+
+class PolicyChange(TypedDict):
+    """One part of one change of the sharing policy: what was done, by whom and why."""
+
+    change_id: str
+    kind: Literal["BEGUN", "DONE", "FAILED", "BREAK_GLASS", "SUSPENDED", "RESUMED", "WITHDRAWN"]
+    part: int
+    parts: int
+    at: int
+    by: str
+    why: str | None
+    member: str | None
+    topic: str | None
+    until: int | None
+    policy_sha256: str | None
+    cluster_id: str | None
+    acls_sha256: str | None
+    changes: list[PolicyStep]
+    approvals: list[PolicyApproval]
+    widening: int
+    approvers: list[PolicyApprover]
+
+
+class AclSnapshotRow(TypedDict):
+    """One ACL, in Kafka's own words."""
+
+    resource_type: str
+    name: str
+    pattern: str
+    principal: str
+    host: str
+    operation: str
+    permission: str
+
+
+class AclSnapshot(TypedDict):
+    """The ACLs on topics that decisions name by digest: all, or a difference to those of another."""
+
+    digest: bytes
+    part: int
+    parts: int
+    read_at: int
+    base: bytes | None
+    added: list[AclSnapshotRow]
+    removed: list[AclSnapshotRow]
+    worker: str
+
+
 class MemberRow(TypedDict):
     """An organisation, as the directory lists it."""
 

@@ -35,9 +35,11 @@ def server_properties(
         "inter.broker.listener.name": "CLIENT",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "CLIENT:SASL_SSL,CONTROLLER:SSL",
-        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        # both: a login whose password is changed has the old one by one and the new one by the other for a while
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256",
         "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-512",
         "listener.name.client.scram-sha-512.sasl.jaas.config": f'{_SCRAM} username="broker" password="{password}";',
+        "listener.name.client.scram-sha-256.sasl.jaas.config": f"{_SCRAM};",
         # controllers know each other by certificate: SCRAM users live in the log that they have yet to agree on
         "listener.name.controller.ssl.client.auth": "required",
         "ssl.keystore.type": "PEM",

@@ -35,6 +35,23 @@ def checked_position(text: str, option: str) -> tuple[AlertTopic, int]:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
 
+def checked_trusted(texts: Iterable[str] | None) -> dict[str, int]:
+    """`--trusted topic/offset`, given for each topic -> the last offset that counts in each; -1: none.
+
+    Raises:
+        typer.BadParameter: one is none.
+    """
+    found: dict[str, int] = {}
+    for text in texts or ():
+        topic, _, offset = text.rpartition("/")
+        if not (offset.isascii() and offset.removeprefix("-").isdigit()):
+            raise typer.BadParameter(f"{text!r} is not topic/offset", param_hint="--trusted")
+        if not topic.startswith(("alerts.", "outbox.")):
+            raise typer.BadParameter(f"{topic!r}: no member signs what is in it", param_hint="--trusted")
+        found[topic] = int(offset)
+    return found
+
+
 def checked_member(text: str, option: str) -> str:
     """`text`, if it can be a member's id.
 

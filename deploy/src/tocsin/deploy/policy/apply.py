@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.errors import PolicyNotApplied
@@ -26,31 +26,35 @@ from tocsin.deploy.policy.changes import AclChanges, acl_changes
 from tocsin.deploy.policy.compile import CANARY, FANOUT, Desired, compile_policy, logins
 from tocsin.deploy.policy.directory import Current, newest, publish, read_published, stay_withdrawn, successor
 from tocsin.deploy.policy.document import Policy
+from tocsin.deploy.policy.drafts import delete_draft, draft_path, read_draft, write_draft
 from tocsin.deploy.policy.journal import Approval, Change, Journal, Kind, Step, acl_name, read_journal, write
 from tocsin.deploy.policy.plan import Plan, insist_on_approval
 from tocsin.deploy.policy.prove import ELSEWHERE, beginnings
 from tocsin.deploy.policy.releases import count_releases
-from tocsin.deploy.policy.secrets import MemberKey, SecretStore
+from tocsin.deploy.policy.secrets import MemberKey, RootKeys, SecretStore, bundle_config
 from tocsin.deploy.policy.sight import sight_changes
 from tocsin.deploy.policy.topics import Topics
+from tocsin.deploy.policy.users import Credential, scram_users, set_users
 from tocsin.schemas.bundle import CA, PASSWORD, Bundle, BundleConfig
-from tocsin.schemas.directory import EXCHANGE
+from tocsin.schemas.directory import EXCHANGE, Directory
 from tocsin.schemas.files import read_secret
 from tocsin.schemas.names import DELIVERY_HOST, DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC
-from tocsin.schemas.signing import SigningKey
 from tocsin.schemas.uuid7 import uuid7
 
-SCRAM_ITERATIONS: Final = 4096
 ADMINISTRATOR: Final = "administrator"
 
 
 @dataclass(slots=True)
 class Applied:
-    """What one application did: its plan, and each of its steps with what became of it."""
+    """What one application did: its plan, and each of its steps with what became of it.
+
+    `draft` is the directory that waits for the signatures of offline root keys.
+    """
 
     plan: Plan
     steps: list[Step] = field(default_factory=list[Step])
     directory_version: int = 0
+    draft: Path | None = None
 
     def count(self, action: str, what: str) -> int:
         """How many such steps were taken."""
@@ -69,14 +73,16 @@ class Applied:
             raise PolicyNotApplied(f"{words}, e.g. {left[0].name}; what was to begin has not; run the command again")
 
 
-def plan_policy(policy: Policy, admin_bundle: Bundle, home: Path, *, by: str = ADMINISTRATOR) -> Plan:
-    """What applying `policy` now would do; nothing is changed.
+def plan_policy(
+    policy: Policy, admin_bundle: Bundle, home: Path, *, by: str = ADMINISTRATOR, make_keys: bool = False
+) -> Plan:
+    """What applying `policy` now would do, and the same way; nothing is changed.
 
     Raises:
         PolicyInvalid, PolicyNotApplied: as applying it would.
     """
     with said_clearly("the cluster cannot be asked"):
-        application = Application(policy, admin_bundle, home, by=by)
+        application = Application(policy, admin_bundle, home, by=by, make_keys=make_keys)
         plan = application.plan()
         released = count_releases(admin_bundle, plan.gains, application.now) if plan.gains else {}
         return plan.model_copy(update={"releases": released})
@@ -91,10 +97,12 @@ def apply_policy(
     plan: Plan | None = None,
     approvals: Sequence[Approval] = (),
     narrowing: bool = False,
+    make_keys: bool = False,
 ) -> Applied:
     """Apply `policy`, and if a `plan` is given nothing but that plan; secrets go under `home`.
 
     With `narrowing`, only what ends sight: in an emergency it need not wait for the approval of what begins it.
+    A member that was not onboarded gets no login; with `make_keys` it does, and its signing keys are made here.
 
     Raises:
         PolicyInvalid: it asks for more than a cluster can hold.
@@ -102,7 +110,8 @@ def apply_policy(
         PolicyNotApplied: the cluster refused a part, or does not show it afterwards. Applying again is safe.
     """
     with said_clearly("the cluster refused"):
-        application = Application(policy, admin_bundle, home, by=by, only=_ending if narrowing else None)
+        only = _ending if narrowing else None
+        application = Application(policy, admin_bundle, home, by=by, only=only, make_keys=make_keys)
         now = application.plan()
         if plan is not None:
             plan.check(now)
@@ -134,7 +143,14 @@ class Application:
     """
 
     def __init__(
-        self, policy: Policy, admin_bundle: Bundle, home: Path, *, by: str = ADMINISTRATOR, only: Only | None = None
+        self,
+        policy: Policy,
+        admin_bundle: Bundle,
+        home: Path,
+        *,
+        by: str = ADMINISTRATOR,
+        only: Only | None = None,
+        make_keys: bool = False,
     ) -> None:
         self.now = datetime.now(UTC)
         store = SecretStore(home)
@@ -142,6 +158,8 @@ class Application:
         self.admin_bundle = admin_bundle
         self._store = store
         self._by = by
+        self._home = home
+        self._make_keys = make_keys
         self._admin = AdminClient(admin_bundle.kafka_config())
         self._topics = Topics(self._admin)
         self.journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
@@ -149,7 +167,7 @@ class Application:
         self.policy = stay_withdrawn(self.journal.effective(policy), self.directory)
         self.desired: Desired = compile_policy(self.policy, self.now, self.journal.glass)
         self.live = read_acls(self._admin)
-        self._users = _scram_users(self._admin)
+        self._users = scram_users(self._admin)
         # a row of a member that has left is ours to remove
         members = {*self.policy.members, *(self.directory.directory.members if self.directory else ())}
         changes = acl_changes(self.live, self.desired.rows, members, self.journal.denies)
@@ -158,12 +176,12 @@ class Application:
         self.changes: AclChanges = changes if only is None else changes.among(only(self, changes))
 
     @cached_property
-    def _roots(self) -> list[SigningKey]:
+    def _roots(self) -> RootKeys:
         # not before they are needed: they are made when missing, and a plan of a new cluster makes nothing
-        return self._store.roots(self.file.roots)
+        return self._store.root_keys(self.file.roots)
 
     def _current_directory(self) -> Current | None:
-        return newest(read_published(self.admin_bundle), self.file, self._roots)
+        return newest(read_published(self.admin_bundle), self.file, self._roots.keys)
 
     # -- what is to be done ------------------------------------------------------------------------------------------
 
@@ -190,7 +208,7 @@ class Application:
             releases={},
             rule=rule,
             new_rule=rule if self._scoped else self.file.approvals,
-            warnings=(*self.desired.warnings, *self._topics.warnings),
+            warnings=(*self.desired.warnings, *self._topics.warnings, *self._not_onboarded()),
         )
 
     def _sight_steps(self) -> Iterator[Step]:
@@ -220,15 +238,28 @@ class Application:
             yield Step("CHANGE", "TOPIC", name)
 
     def _user_steps(self) -> Iterator[Step]:
-        for login in () if self._scoped else self.desired.logins:
+        for login in () if self._scoped else self._logins():
             if login not in self._users:
                 yield Step("CREATE", "USER", login)
-        if self.directory is None:
-            yield Step("CREATE", "DIRECTORY", DIRECTORY_TOPIC)
-        elif self._next_directory(self._store.known_keys(self.policy)) is not None or self._store.lacks_keys(
-            self.policy
-        ):
-            yield Step("CHANGE", "DIRECTORY", DIRECTORY_TOPIC)
+        name = f"{DIRECTORY_TOPIC}, a draft to be signed" if self._roots_offline() else DIRECTORY_TOPIC
+        makes_keys = self._make_keys and not self._scoped and self._store.lacks_keys(self.policy)
+        if self.directory is None and not self._roots_offline():
+            yield Step("CREATE", "DIRECTORY", name)
+        elif makes_keys or self._next_directory(self._store.known_keys(self.policy)) is not None:
+            yield Step("CHANGE", "DIRECTORY", name)
+
+    def _logins(self) -> Iterator[str]:
+        """The logins that are to be: those of members that were not onboarded are not, unless keys are made here."""
+        for login in self.desired.logins:
+            service = login in (FANOUT, CANARY)
+            locked = login in self.journal.locked
+            if service or (not locked and (self._make_keys or self._store.takes_part(login))):
+                yield login
+
+    def _not_onboarded(self) -> Iterator[str]:
+        for name, member in self.policy.members.items():
+            if member.active and not self._make_keys and not self._store.takes_part(name):
+                yield f"{name} has no login and no key yet; run `tocsin member onboard {name} --request FILE`"
 
     def _acl_steps(self) -> Iterator[Step]:
         reasons = {grant.row: grant.reasons for grant in self.desired.grants}
@@ -241,7 +272,7 @@ class Application:
 
     def apply(self, plan: Plan, approvals: Sequence[Approval] = ()) -> Applied:
         """Do it. Raises PolicyNotApplied, KafkaException."""
-        applied = Applied(plan, directory_version=self.directory.directory.version if self.directory else 0)
+        applied = Applied(plan, directory_version=self._version, draft=self._waiting_draft())
         if not plan.steps:
             return applied
         doing = _Doing(plan, applied)
@@ -289,7 +320,7 @@ class Application:
         doing.took("TOPIC")
         keys = self._store.known_keys(self.policy) if self._scoped else self._apply_bundles()
         doing.took("USER")
-        doing.applied.directory_version = self._apply_directory(keys)
+        doing.applied.directory_version, doing.applied.draft = self._apply_directory(keys)
         doing.took("DIRECTORY")
         if doing.acls(self._change(delete=changes.lifted)) and doing.acls(self._change(create=changes.new)):
             doing.took("POLICY", "SIGHT", "DIRECT")
@@ -304,17 +335,20 @@ class Application:
     def _apply_bundles(self) -> list[MemberKey]:
         """Bundles, keys and Kafka users of the members' logins and of our services. Returns all signing keys."""
         ca_pem = (self.admin_bundle.path / CA).read_bytes()
-        passwords: dict[str, str] = {}
-        keys: list[MemberKey] = []
+        credentials: dict[str, Credential] = {}
+        there = {*self._logins()}
         for folder, config in self._bundles():
+            if config.login not in there:
+                continue
             bundle, fresh = self._store.bundle(folder, config, ca_pem)
-            if config.login != CANARY:
-                keys += self._store.keys(folder, config.member)
+            if config.login == FANOUT or (config.login != CANARY and not self._store.takes_part(config.login)):
+                self._store.make_key(folder, config.member)
             if fresh or config.login not in self._users:
-                passwords[config.login] = read_secret(bundle.path / PASSWORD).decode().strip()
-        _set_users(self._admin, passwords)
+                password = read_secret(bundle.path / PASSWORD).decode().strip()
+                credentials[config.login] = Credential(bundle.config.mechanism, password)
+        set_users(self._admin, credentials)
         self._store.give_token_keys(self.policy)
-        return keys
+        return self._store.known_keys(self.policy)
 
     def _bundles(self) -> Iterator[tuple[Path, BundleConfig]]:
         for service in (FANOUT, CANARY):
@@ -324,26 +358,57 @@ class Application:
                 yield self._store.member(login), self._bundle_config(login, name, one.role, one.jurisdiction)
 
     def _bundle_config(self, login: str, member: str, role: str, place: str) -> BundleConfig:
-        return BundleConfig(
-            coalition=self.policy.coalition,
-            member=member,
-            login=login,
-            role=role,
-            jurisdiction=place,
-            bootstrap=self.admin_bundle.config.bootstrap,
-            roots=tuple(root.public.hex() for root in self._roots),
-            roots_threshold=self.policy.roots_threshold,
-        )
+        bootstrap = self.admin_bundle.config.bootstrap
+        return bundle_config(self.policy, login, member, role, place, bootstrap=bootstrap, roots=self._roots)
 
-    def _next_directory(self, keys: Sequence[MemberKey]) -> Any:
-        return successor(self.policy, keys, self.directory, time.time_ns() // 1_000_000)
+    @property
+    def _version(self) -> int:
+        return self.directory.directory.version if self.directory else 0
 
-    def _apply_directory(self, keys: Sequence[MemberKey]) -> int:
+    def _roots_offline(self) -> bool:
+        return self._store.roots_offline(self.file.roots)
+
+    def _next_directory(self, keys: Sequence[MemberKey]) -> Directory | None:
+        """The next document; None when none is needed, or a draft of it waits for signatures."""
+        document, path = self._successor(keys), self._draft_path
+        if document is None or path is None or not path.exists():
+            return document
+        drafted = Current(read_draft(path), self.file.roots)
+        return document if successor(self.policy, keys, drafted, _now_ms()) is not None else None
+
+    def _successor(self, keys: Sequence[MemberKey]) -> Directory | None:
+        """What is to follow the directory in force, if something is."""
+        enough = self.file.roots_threshold if self._roots_offline() else None
+        return successor(self.policy, keys, self.directory, _now_ms(), signatures_min=enough)
+
+    @property
+    def _draft_path(self) -> Path | None:
+        """Where the draft of the next version is, or would be; None while root keys sign here."""
+        return draft_path(self._home, self._version + 1) if self._roots_offline() else None
+
+    def _waiting_draft(self) -> Path | None:
+        """The draft that is there and is needed."""
+        path = self._draft_path
+        needed = path is not None and path.exists() and self._successor(self._store.known_keys(self.policy)) is not None
+        return path if needed else None
+
+    def _apply_directory(self, keys: Sequence[MemberKey]) -> tuple[int, Path | None]:
+        """The version that is in force then, and the draft that waits for signatures."""
         document = self._next_directory(keys)
+        path, waiting = self._draft_path, self._waiting_draft()
+        if path is not None and document is not None:
+            write_draft(path, document)
+            return self._version, path
+        if path is not None and waiting is None:
+            delete_draft(path)  # what was asked for has been taken back
         if document is None:
-            return self.directory.directory.version if self.directory else 0
-        publish(self.admin_bundle, document, self._roots)
-        return int(document.version)
+            return self._version, waiting
+        publish(self.admin_bundle, document, self._roots.signing)
+        return document.version, None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(slots=True)
@@ -380,18 +445,3 @@ class _Doing:
             ):
                 self.applied.steps[at] = step._replace(outcome=Outcome.UNCONFIRMED)
                 self.ended = False
-
-
-def _scram_users(admin: AdminClient) -> set[str]:
-    described: Any = admin.describe_user_scram_credentials()
-    return set(described.result(WAIT_S))
-
-
-def _set_users(admin: AdminClient, passwords: Mapping[str, str]) -> None:
-    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, SCRAM_ITERATIONS)
-    changes: list[Any] = [
-        UserScramCredentialUpsertion(login, info, password.encode()) for login, password in passwords.items()
-    ]
-    if changes:
-        for future in admin.alter_user_scram_credentials(changes).values():
-            future.result(WAIT_S)

@@ -39,6 +39,10 @@ TopicArgument = Annotated[str, typer.Argument(help="An alert topic: alerts.de.si
 MemberArgument = Annotated[str, typer.Argument(help="A member of the policy.")]
 PlanOption = Annotated[Path | None, typer.Option("--plan", help="Nothing but this plan, as saved.", exists=True)]
 ByOption = Annotated[str, typer.Option("--by", envvar="USER", help="Who does it, for the record.")]
+MakeKeysOption = Annotated[
+    bool,
+    typer.Option("--make-member-keys", help="Make keys for members that were not onboarded: for tests and demos only."),
+]
 
 SIGNS: Final = {"CREATE": "+", "CHANGE": "~", "DELETE": "-"}
 _WORDS: Final = {
@@ -90,6 +94,8 @@ def plan(
     files: FilesArgument,
     out: Annotated[Path | None, typer.Option("--out", help="Save it, to be approved and applied.")] = None,
     by: ByOption = ADMINISTRATOR,
+    *,
+    make_keys: MakeKeysOption = False,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -99,7 +105,7 @@ def plan(
     """
     policy = _sound(files)
     with busy("planning"):
-        planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by)
+        planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by, make_keys=make_keys)
     show([step_row(step) for step in (*planned.steps, *planned.later)], output, title="would change, or will by itself")
     _warn(planned.warnings)
     if out is not None:
@@ -161,6 +167,7 @@ def apply(
         bool, typer.Option("--narrowing", help="Only what ends sight; needs nobody's approval.")
     ] = False,
     by: ByOption = ADMINISTRATOR,
+    make_keys: MakeKeysOption = False,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -173,7 +180,16 @@ def apply(
     approvals = [] if saved is None else [*load_approvals(saved)]
     admin = LocalCluster(home).admin()
     with busy("applying"):
-        applied = apply_policy(policy, admin, home, by=by, plan=planned, approvals=approvals, narrowing=narrowing)
+        applied = apply_policy(
+            policy,
+            admin,
+            home,
+            by=by,
+            plan=planned,
+            approvals=approvals,
+            narrowing=narrowing,
+            make_keys=make_keys,
+        )
     show_applied(applied, output)
 
 
@@ -190,6 +206,17 @@ def show_applied(applied: Applied, output: Output) -> None:
     ]
     rows = [{"what": what, "count": count} for what, count in counted]
     show(rows, output, title="applied" if applied.steps else "nothing to change")
+    show_draft(applied)
+
+
+def show_draft(applied: Applied) -> None:
+    """Say what to do where the directory waits for offline root keys."""
+    if applied.draft is not None:
+        typer.echo(
+            f"{applied.draft} waits for the root keys: let their holders run `tocsin directory sign DRAFT --root"
+            f" KEY.pem`, put what they send beside it, then run `tocsin directory publish {applied.draft}`",
+            err=True,
+        )
 
 
 @policy_app.command()

@@ -13,7 +13,7 @@ from typing import Final
 from tocsin.deploy.errors import PolicyInvalid, PolicyNotApplied
 from tocsin.deploy.policy.document import Member, Policy
 from tocsin.deploy.policy.records import Published, append_all, read_all
-from tocsin.deploy.policy.secrets import MemberKey
+from tocsin.deploy.policy.secrets import MemberKey, RootKey
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.directory import (
     EXCHANGE,
@@ -43,7 +43,7 @@ class Current:
     signatures: int
 
 
-def newest(records: Iterable[Published], policy: Policy, roots: Sequence[SigningKey]) -> Current | None:
+def newest(records: Iterable[Published], policy: Policy, roots: Sequence[RootKey]) -> Current | None:
     """The highest version among `records` that `roots` have signed, expired or not; None when there are no records.
 
     Raises:
@@ -67,10 +67,18 @@ def newest(records: Iterable[Published], policy: Policy, roots: Sequence[Signing
     return max(found, key=lambda one: one.directory.version, default=None)
 
 
-def successor(policy: Policy, keys: Iterable[MemberKey], current: Current | None, now_ms: int) -> Directory | None:
+def successor(
+    policy: Policy,
+    keys: Iterable[MemberKey],
+    current: Current | None,
+    now_ms: int,
+    *,
+    signatures_min: int | None = None,
+) -> Directory | None:
     """The next document, in which `keys` count.
 
-    None while the current one says the same, is signed by as many root keys as the policy has, and is not half expired.
+    None while the current one says the same, is signed by enough root keys (all that the policy has, if not said
+    otherwise), and is not half expired.
     """
     before = current.directory if current else None
     document = Directory(
@@ -84,7 +92,7 @@ def successor(policy: Policy, keys: Iterable[MemberKey], current: Current | None
     if current is None or current.directory.expires_at - now_ms < DIRECTORY_LIFE_MS // 2:
         return document
     same = current.directory.members == document.members and current.directory.keys == document.keys
-    return None if same and current.signatures >= policy.roots else document
+    return None if same and current.signatures >= (signatures_min or policy.roots) else document
 
 
 def stay_withdrawn(policy: Policy, current: Current | None) -> Policy:
@@ -131,7 +139,15 @@ def _keys(keys: Iterable[MemberKey], before: Directory | None, now_ms: int) -> d
             known[key.key_id] = DirectoryKey(
                 key.key_id, key.member, key.public, now_ms - CLOCK_SLACK_MS, now_ms + KEY_LIFE_MS
             )
+        known[key.key_id] = _ended(known[key.key_id], key)
     return known
+
+
+def _ended(known: DirectoryKey, key: MemberKey) -> DirectoryKey:
+    """`known` with the end that it has got since; what is revoked stays so, and no end is put off."""
+    if key.ends_ms is not None:
+        known = replace(known, valid_to=min(known.valid_to, key.ends_ms))
+    return known if key.trusted is None else replace(known, revoked=True, trusted=dict(key.trusted))
 
 
 # -- the topic -------------------------------------------------------------------------------------------------------

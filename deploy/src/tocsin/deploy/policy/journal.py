@@ -12,16 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from tocsin.consumers.acl import AclRow
-from tocsin.deploy.policy.compile import BreakGlass
+from tocsin.deploy.policy.compile import BreakGlass, member_of
 from tocsin.deploy.policy.document import Approvals, Policy, Status
 from tocsin.deploy.policy.records import Published, append_all, read_all
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import decode, encode
 from tocsin.schemas.names import POLICY_AUDIT_TOPIC
+from tocsin.schemas.records import PolicyChange, PolicyStep
 
 _SCHEMA: Final = schema("policy-change")
 STEPS_MAX: Final = 250
@@ -45,6 +46,7 @@ _STANDING: Final[Mapping[Kind, Status]] = {
     Kind.RESUMED: "active",
     Kind.WITHDRAWN: "withdrawn",
 }
+_GRAVITY: Final[Mapping[Status, int]] = {"active": 0, "suspended": 1, "withdrawn": 2}
 
 
 class Step(NamedTuple):
@@ -110,7 +112,7 @@ class Journal:
     """What the journal comes to. `denies` are the DENY rows that are this tool's, `causes` the last change of each ACL.
 
     `applied` is the policy that was last applied whole, `applied_at` the moment for which it was compiled, `rule` whose
-    approval it asks for.
+    approval it asks for. `locked` are the logins of suspended members whose passwords were deleted.
     """
 
     denies: set[AclRow] = field(default_factory=set[AclRow])
@@ -120,6 +122,7 @@ class Journal:
     applied: str | None = None
     applied_at: datetime | None = None
     rule: Approvals | None = None
+    locked: set[str] = field(default_factory=set[str])
     changes: list[Change] = field(default_factory=list[Change])
     _begun_at: datetime | None = None
     _deleting: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -127,12 +130,11 @@ class Journal:
     def apply(self, change: Change) -> None:
         """Take one record in; they come in order."""
         self.changes.append(change)
-        if change.kind in (Kind.BEGUN, Kind.DONE, Kind.FAILED):
-            self._take_steps(change)
-        elif change.kind is Kind.BREAK_GLASS:
+        self._take_steps(change)
+        if change.kind is Kind.BREAK_GLASS:
             self.glass.append(_glass(change))
-        elif change.member is not None and self.standing.get(change.member) != "withdrawn":
-            self.standing[change.member] = _STANDING[change.kind]
+        elif change.kind in _STANDING and change.member is not None:
+            self._take_standing(change, change.member)
         if change.kind is Kind.BEGUN:
             self._begun_at = change.at
         elif change.kind is Kind.DONE and change.policy_sha256 is not None:
@@ -153,6 +155,14 @@ class Journal:
                 if " DENY " in name:
                     self.denies.discard(acl_of(name))
 
+    def _take_standing(self, change: Change, member: str) -> None:
+        if self.standing.get(member) == "withdrawn":
+            return  # for good
+        self.standing[member] = _STANDING[change.kind]
+        if change.kind is Kind.RESUMED:
+            self.locked = {login for login in self.locked if member_of(login) != member}
+        self.locked |= {step.name for step in change.steps if (step.action, step.what) == ("DELETE", "USER")}
+
     def reasons(self, row: AclRow) -> tuple[str, ...]:
         """Why an ACL was made, by the last record of it."""
         name = acl_name(row)
@@ -164,7 +174,7 @@ class Journal:
         members = {
             name: member.model_copy(update={"status": status})
             for name, status in self.standing.items()
-            if (member := policy.members.get(name)) is not None and (status != "active" or member.status == "active")
+            if (member := policy.members.get(name)) is not None and _GRAVITY[status] > _GRAVITY[member.status]
         }
         return policy.model_copy(update={"members": {**policy.members, **members}}) if members else policy
 
@@ -205,7 +215,7 @@ def changes(values: Iterable[bytes]) -> Iterator[Change]:
     for value in values:
         kind, content = decode(value)
         if kind.subject == _SCHEMA.subject:
-            yield _change(content)
+            yield _change(cast("PolicyChange", content))
 
 
 def _records(change: Change) -> Iterator[dict[str, Any]]:
@@ -234,9 +244,8 @@ def _records(change: Change) -> Iterator[dict[str, Any]]:
         }
 
 
-def _change(record: Mapping[str, Any]) -> Change:
+def _change(record: PolicyChange) -> Change:
     """One part of a change, as a change of its own: the fold needs no more."""
-    approvers: Iterable[Mapping[str, Any]] = record["approvers"]
     return Change(
         change_id=record["change_id"],
         kind=Kind(record["kind"]),
@@ -251,11 +260,13 @@ def _change(record: Mapping[str, Any]) -> Change:
         acls_sha256=record["acls_sha256"],
         steps=tuple(_step(step) for step in record["changes"]),
         approvals=tuple(Approval(**one) for one in record["approvals"]),
-        rule=Approvals(widening=record["widening"], approvers={one["name"]: one["public"].hex() for one in approvers}),
+        rule=Approvals(
+            widening=record["widening"], approvers={one["name"]: one["public"].hex() for one in record["approvers"]}
+        ),
     )
 
 
-def _step(record: Mapping[str, Any]) -> Step:
+def _step(record: PolicyStep) -> Step:
     return Step(record["action"], record["what"], record["name"], tuple(record["reasons"]), record["outcome"])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.deploy.policy.acls import WAIT_S
@@ -39,7 +39,8 @@ def read_all(admin_bundle: Bundle, topic: str) -> list[Published]:
         }
     )
     try:
-        consumer.assign([TopicPartition(topic, 0, 0)])
+        # not 0: the oldest may have gone, and a place that is not there is the end for the client library
+        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         return _to_end(consumer, topic)
     finally:
         consumer.close()
