@@ -62,8 +62,8 @@ def test_changes_lead_from_what_is_to_what_is_wanted(seed: int) -> None:
         assert (change.action == "DELETE") == (change.wanted is None)
         if change.wanted is not None:
             bounds[change.key] = change.wanted
-    for login, bounds in wanted.items():
-        assert {key: bound for key, bound in after.get(login, {}).items() if key in KEYS} == bounds
+    for login, wants in wanted.items():
+        assert {key: bound for key, bound in after.get(login, {}).items() if key in KEYS} == wants
     assert quota_changes(after, wanted) == []
     for login, bounds in now.items():
         if login not in wanted:

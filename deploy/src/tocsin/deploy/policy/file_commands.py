@@ -10,19 +10,17 @@ import typer
 from confluent_kafka.admin import AdminClient
 
 from tocsin.deploy.cluster.local import LocalCluster
-from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
 from tocsin.deploy.policy.acls import WAIT_S, read_acls
-from tocsin.deploy.policy.commands import CHANGES, SIGNS, FilesArgument
+from tocsin.deploy.policy.commands import CHANGES, SIGNS, FilesArgument, sound, warn
 from tocsin.deploy.policy.compile import compile_policy
 from tocsin.deploy.policy.export import Format, kafka_acls, strimzi
 from tocsin.deploy.policy.imported import TODO, Known
 from tocsin.deploy.policy.importing import import_acls
 from tocsin.deploy.policy.policy_files import read_policy
-from tocsin.deploy.policy.prove import findings
 from tocsin.deploy.policy.quotas import QuotaChange, apply_quotas, kafka_configs, plan_quotas, quotas_of
 from tocsin.deploy.policy.schema import SchemaFormat, reference, schema_text
-from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.bundle import CONFIG, Bundle
 
 OutOption = Annotated[Path | None, typer.Option("--out", help="The file to write; left out: print it.")]
 
@@ -53,13 +51,9 @@ def export_policy(
 
     Whoever applies them writes ACLs from then on, not this tool: docs/policy-files.md, "Who writes".
     """
-    now = datetime.now(UTC)
-    policy = read_policy(*files)
-    for found in findings(policy, now):
-        raise PolicyInvalid(f"{found.what}: {found.text}; see tocsin policy check FILE...")
-    desired = compile_policy(policy, now)
-    for warning in desired.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    policy = sound(files)
+    desired = compile_policy(policy, datetime.now(UTC))
+    warn(desired.warnings)
     if form is Format.KAFKA_ACLS:
         _write(kafka_acls(desired, brokers=brokers), out)
     elif cluster is None:
@@ -87,8 +81,7 @@ def import_policy(
 
 
 def _known(home: Path) -> dict[str, Known]:
-    folders = (home / "members").iterdir() if (home / "members").exists() else ()
-    configs = [Bundle.load(folder).config for folder in folders]
+    configs = [Bundle.load(path.parent).config for path in (home / "members").glob(f"*/{CONFIG}")]
     return {one.member: Known(one.role, one.jurisdiction) for one in configs}
 
 
