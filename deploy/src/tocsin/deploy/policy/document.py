@@ -400,7 +400,8 @@ class Policy(_Part):
     @property
     def sha256(self) -> str:
         """Names what the files say, however they are written: the hex digest of their content in canonical JSON."""
-        content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        # without defaults, so that a release that knows more keys takes the same files for the same policy
+        content = json.dumps(self.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def jurisdictions(self) -> tuple[str, ...]:
