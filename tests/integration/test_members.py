@@ -157,7 +157,8 @@ class _Reading:
     def __init__(self, bundle: Bundle) -> None:
         self.lineages: list[str] = []
         self._inbox = Inbox(bundle, timeout_s=None)
-        self._thread = threading.Thread(target=self._read)
+        # a test that fails must end all the same
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
