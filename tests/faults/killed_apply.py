@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,16 +61,20 @@ class KilledApplies:
         self.members = [name for name in self.world.policy_names() if name.startswith("reader")]
         self.cut_short = 0
 
-    def run(self, times: int, *, variant: str | None = None) -> list[str]:
-        """What was wrong; `variant` applies carelessly, and is not killed."""
-        wrong: list[str] = []
+    def run(self, times: int) -> list[str]:
+        """What was wrong."""
+        return [fault for faults in self._changes([None] * times) for fault in faults]
+
+    def careless(self, *variants: str) -> list[list[str]]:
+        """What was wrong with each of these ways to apply, which are not killed."""
+        return self._changes(variants)
+
+    def _changes(self, variants: Sequence[str | None]) -> list[list[str]]:
         self.world.up()
         try:
-            for number in range(times):
-                wrong += [f"{number}: {fault}" for fault in self._change(variant)]
+            return [[*self._change(variant)] for variant in variants]
         finally:
             self.world.down()
-        return wrong
 
     def _change(self, variant: str | None) -> Iterator[str]:
         before = self._sight()

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from tests.load import TOPIC
-from tests.world import World, agreement
+from tests.world import World, agreement, tocsin
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.cli import app
 from tocsin.deploy.cluster.local import LIGHT, LocalCluster
@@ -124,3 +124,49 @@ def test_a_first_policy_is_imported_from_live_acls(world: World, tmp_path: Path)
     assert desired.rows == live
     for topic in desired.alert_topics:
         assert readers(AclSet(desired.rows), policy.members, topic) == readers(AclSet(live), policy.members, topic)
+
+
+CONFIGS = "kafka.admin.ConfigCommand"
+ODD_ORDER = "request_percentage=50.0, consumer_byte_rate=1.0E9"
+
+
+def test_quotas_are_set_changed_and_removed(cluster: LocalCluster, tmp_path: Path) -> None:
+    """Of every login of a member; a second run changes nothing, and other users' quotas stay."""
+    foreign = ("--entity-type", "users", "--entity-name", "watcher")
+    cluster.run_kafka_tool(CONFIGS, "--alter", *foreign, "--add-config", "producer_byte_rate=5")
+    file = tmp_path / "policy.yaml"
+    words = ["policy", "quotas", str(file), "--home", str(cluster.home)]
+
+    def say(quotas: dict[str, object]) -> None:
+        file.write_text(yaml.safe_dump({**POLICY, "quotas": quotas}))
+
+    def found() -> set[str]:
+        said = cluster.run_kafka_tool(CONFIGS, "--describe", "--entity-type", "users")
+        return {line for line in said.splitlines() if line.startswith("Quota")}
+
+    stays = "Quota configs for user-principal 'watcher' are producer_byte_rate=5.0"
+    say({"default": {"consumer_byte_rate": 1_000_000_000}, "members": {"reader-se": {"request_percentage": 50}}})
+    planned = tocsin(*words, "--dry-run", code=3)
+    assert found() == {stays}
+    assert tocsin(*words) == planned
+    assert {(row[""], row["login"], row["quota"], row["was"], row["is"]) for row in planned} == {
+        ("+", "hotline-se", "consumer_byte_rate", None, 1_000_000_000),
+        ("+", "hotline-se.out", "consumer_byte_rate", None, 1_000_000_000),
+        ("+", "reader-se", "consumer_byte_rate", None, 1_000_000_000),
+        ("+", "reader-se", "request_percentage", None, 50),
+    }
+    read = {line.rpartition(" are ")[2] for line in found() if "'reader-se'" in line}
+    assert read in ({"consumer_byte_rate=1.0E9, request_percentage=50.0"}, {ODD_ORDER})
+    assert tocsin(*words, "--dry-run") == tocsin(*words) == []
+    say({"members": {"reader-se": {"request_percentage": 25}}})
+    signs = {(row[""], row["login"], row["quota"]) for row in tocsin(*words)}
+    assert signs == {
+        ("-", "hotline-se", "consumer_byte_rate"),
+        ("-", "hotline-se.out", "consumer_byte_rate"),
+        ("-", "reader-se", "consumer_byte_rate"),
+        ("~", "reader-se", "request_percentage"),
+    }
+    assert found() == {stays, "Quota configs for user-principal 'reader-se' are request_percentage=25.0"}
+    say({})
+    assert len(tocsin(*words)) == 1
+    assert found() == {stays}

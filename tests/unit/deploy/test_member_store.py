@@ -42,6 +42,10 @@ def _known(key: SigningKey) -> MemberKeys:
     return MemberKeys(sealing=SEALING, signing=(KnownKey(public=key.public.hex(), since=NOW),))
 
 
+def _until(key: SigningKey, ends: datetime) -> KnownKey:
+    return KnownKey(public=key.public.hex(), since=NOW, ends=ends)
+
+
 def _directory(store: SecretStore, before: Directory | None = None, now_ms: int = NOW_MS) -> Directory:
     current = Current(before, POLICY.roots) if before else None
     found = successor(POLICY, store.known_keys(POLICY), current, now_ms)
@@ -82,6 +86,8 @@ def test_a_key_that_follows_another_ends_it_after_the_overlap(tmp_path: Path) ->
     assert second.version == first.version + 1
     assert successor(POLICY, store.known_keys(POLICY), Current(second, POLICY.roots), NOW_MS) is None
     assert keys.ended(NOW + 9 * DAY) == keys
+    store.keep_keys("bank-de", keys.model_copy(update={"signing": (_until(OLD, NOW + 9 * DAY), keys.signing[1])}))
+    assert successor(POLICY, store.known_keys(POLICY), Current(second, POLICY.roots), NOW_MS) is None
     third = keys.followed(OTHER.public.hex(), SEALING, NOW).ended(NOW + 9 * DAY)
     assert [key.ends for key in third.signing] == [NOW + DAY, NOW + 9 * DAY, None]
 

@@ -23,8 +23,10 @@ from tocsin.deploy.policy.compile import Desired, Grant, compile_policy
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.export import kafka_acls, resource_name, strimzi
 from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.quotas import quotas_of
 
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
+ONLY_NINE = {"producer_byte_rate": 9}
 # RFC 1123, as the API server checks names and the values of labels
 Name = Annotated[
     str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253)
@@ -95,9 +97,16 @@ class _Authorization(_Strict):
     acls: list[_Rule]
 
 
+class _Quotas(_Strict):
+    producerByteRate: int | None = Field(default=None, ge=0)  # noqa: N815
+    consumerByteRate: int | None = Field(default=None, ge=0)  # noqa: N815
+    requestPercentage: int | None = Field(default=None, ge=0)  # noqa: N815
+
+
 class _UserSpec(_Strict):
     authentication: _Authentication
     authorization: _Authorization
+    quotas: _Quotas | None = None
 
 
 class _KafkaUser(_Strict):
@@ -147,6 +156,27 @@ def test_strimzi_resources_mean_the_compiled_acls(seed: int) -> None:
     wanted = [(one.name, {**one.config, "min.insync.replicas": "2"}) for one in desired.topics]
     assert [(one.spec.topicName, one.spec.config) for one in topics] == wanted
     assert {(one.spec.partitions, one.spec.replicas) for one in topics} == {(1, 3)}
+
+
+def test_strimzi_resources_have_the_quotas() -> None:
+    """Of every login of a member, and of no service."""
+    member = {"role": "bank", "jurisdiction": "de", "logins": {"soc": "receive"}}
+    policy = Policy.model_validate(
+        {
+            "coalition": "t1",
+            "members": {"aa": member, "bb": {**member, "logins": {}}},
+            "quotas": {"default": {"consumer_byte_rate": 7, "request_percentage": 50}, "members": {"aa": ONLY_NINE}},
+        }
+    )
+    desired = compile_policy(policy, NOW)
+    _, users = _resources(strimzi(desired, cluster="efc", brokers=1, quotas=quotas_of(policy)))
+    assert {user.metadata.name: user.spec.quotas for user in users} == {
+        "fanout": None,
+        "canary": None,
+        "aa": _Quotas(producerByteRate=9, consumerByteRate=7, requestPercentage=50),
+        "aa.soc": _Quotas(producerByteRate=9, consumerByteRate=7, requestPercentage=50),
+        "bb": _Quotas(consumerByteRate=7, requestPercentage=50),
+    }
 
 
 def _odd(member: str) -> Desired:

@@ -44,7 +44,7 @@ MakeKeysOption = Annotated[
     typer.Option("--make-member-keys", help="Make keys for members that were not onboarded: for tests and demos only."),
 ]
 
-_SIGNS: Final = {"CREATE": "+", "CHANGE": "~", "DELETE": "-"}
+SIGNS: Final = {"CREATE": "+", "CHANGE": "~", "DELETE": "-"}
 _WORDS: Final = {
     "POLICY": "policy",
     "SIGHT": "sight",
@@ -75,7 +75,7 @@ def check(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
         "invariants": len(policy.invariants),
         "tests": len(policy.tests),
     }
-    _warn(desired.warnings)
+    warn(desired.warnings)
     if not found:
         show([row], output, title="sound")
         return
@@ -103,11 +103,11 @@ def plan(
 
     Exit codes: 0 nothing to do, 3 there are changes, 1 failed, 2 usage.
     """
-    policy = _sound(files)
+    policy = sound(files)
     with busy("planning"):
         planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by, make_keys=make_keys)
     show([step_row(step) for step in (*planned.steps, *planned.later)], output, title="would change, or will by itself")
-    _warn(planned.warnings)
+    warn(planned.warnings)
     if out is not None:
         planned.save(out)
     if output is Output.TABLE:
@@ -133,7 +133,7 @@ def step_row(step: Step) -> dict[str, Any]:
     who, _, topic = step.name.partition(" ")
     sight = step.what in ("SIGHT", "DIRECT")
     return {
-        "": _SIGNS[step.action],
+        "": SIGNS[step.action],
         "what": _WORDS.get(step.what, step.what),
         "of": topic if sight else step.name,
         "by": who if sight else None,
@@ -175,7 +175,7 @@ def apply(
 
     Exit codes: 0 all of it is applied, 1 failed, refused or unconfirmed, 2 usage. Running it again is safe.
     """
-    policy = _sound(files)
+    policy = sound(files)
     planned = None if saved is None else Plan.load(saved)
     approvals = [] if saved is None else [*load_approvals(saved)]
     admin = LocalCluster(home).admin()
@@ -195,7 +195,7 @@ def apply(
 
 def show_applied(applied: Applied, output: Output) -> None:
     """Show what was done."""
-    _warn(applied.plan.warnings)
+    warn(applied.plan.warnings)
     counted = [
         ("topics created", applied.count("CREATE", "TOPIC")),
         ("topics configured", applied.count("CHANGE", "TOPIC")),
@@ -286,7 +286,7 @@ def why(reasons: tuple[str, ...]) -> str:
     return ", ".join(reasons) or "not in the policy: made by hand, or of an earlier one"
 
 
-def _sound(files: Iterable[Path]) -> Policy:
+def sound(files: Iterable[Path]) -> Policy:
     """The policy in `files`, if what it must never come to does not come of it."""
     read = read_files(*files)
     found = _findings(read)
@@ -303,7 +303,8 @@ def _findings(read: PolicyFiles) -> list[Finding]:
         raise PolicyInvalid(f"{read.where(('agreements', 0))}: agreements: {error}") from error
 
 
-def _warn(warnings: Iterable[str]) -> None:
+def warn(warnings: Iterable[str]) -> None:
+    """Say `warnings` beside the output."""
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
 

@@ -112,14 +112,16 @@ class Faults(ValueError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
 
 
 class Timed(_Part):
     """What counts for a time only. Days belong to it whole; a time given for its end does not."""
 
     valid_from: Moment | None = None
+    """From when it counts: a day, as a whole and in UTC, or a time with its zone. Left out: it always has."""
     valid_to: Moment | None = None
+    """Until when: a day counts to its end, a time does not count itself. Left out: without end."""
 
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> Self:
@@ -153,10 +155,15 @@ class Wish(_Part):
     """What a member asks for: everything it may see, or named types, jurisdictions and labels (left out = any)."""
 
     everything: bool = False
+    """All that the member may see. Either this, or some of the next three."""
     types: tuple[AlertType, ...] = Field(default=(), min_length=1)
+    """Only these types of alert."""
     jurisdictions: tuple[Jurisdiction, ...] = Field(default=(), min_length=1)
+    """Only alerts of these jurisdictions."""
     tlps: tuple[Tlp, ...] = Field(default=(), min_length=1)
+    """Only these labels."""
     own: bool = False
+    """The member's own alerts too."""
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Self:
@@ -175,12 +182,19 @@ class Member(_Part):
     """
 
     role: Role
+    """What it is in the coalition. Only `police` is on the police plane; the `secretariat` revises for anyone."""
     jurisdiction: Jurisdiction
+    """Whose law governs it and what it publishes: ISO 3166-1 alpha-2 in lower case, or `eu`."""
     contacts: tuple[Contact, ...] = ()
+    """E-mail addresses, or telephone numbers that begin with `+`."""
     publishes: tuple[AlertType, ...] = ()
+    """The types of alert that it may publish, of its own jurisdiction."""
     logins: dict[Suffix, Literal["publish", "receive"]] = {}
+    """Kafka users beside its own, by suffix: `soc: receive` is the user `<member>.soc`, which may only receive."""
     status: Status = "active"
+    """Only an `active` member is given alerts and may publish; the others are still sent withdrawal notices."""
     subscription: Wish | None = None
+    """What it asks for, until it says so itself. Left out: nothing."""
 
     @property
     def plane(self) -> Plane:
@@ -197,10 +211,15 @@ class Parties(_Part):
     """Members by name, role, jurisdiction or group; a member must match every list that is given."""
 
     members: tuple[MemberId, ...] = Field(default=(), min_length=1)
+    """These members."""
     roles: tuple[Role, ...] = Field(default=(), min_length=1)
+    """Members with one of these roles."""
     jurisdictions: tuple[str, ...] = Field(default=(), min_length=1)
+    """Members of these jurisdictions, or of the jurisdictions of these groups."""
     outside: tuple[str, ...] = Field(default=(), min_length=1)
+    """Members of any jurisdiction but these, or those of these groups."""
     without: tuple[MemberId, ...] = ()
+    """Members that are left out, whatever else matches."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -216,24 +235,38 @@ class Agreement(Timed):
     """
 
     id: Id
+    """Its name: in plans, and in the reason of each ACL that it comes to."""
     alerts_of: Some
+    """Jurisdictions, or groups of them, whose alerts are shared."""
     to: Parties
+    """Who may see them."""
     types: tuple[AlertType, ...] = Field(min_length=1)
+    """Which types of alert."""
     up_to: Tlp
+    """The most closed label; all more open ones are shared too."""
     purposes: tuple[Purpose, ...] = Field(min_length=1)
+    """What they may be used for."""
     legal_basis: LegalBasis
+    """By what law they may be shared."""
     basis_ref: Text | None = None
+    """Where that stands: a law, a contract."""
     direct: bool = False
+    """The parties' own clients may read the alert topics, past the fan-out and its audit."""
 
 
 class Transfer(Timed):
     """A row of the transfer matrix: by what alerts of some jurisdictions may reach others' members. No row = denied."""
 
     source: Some = Field(alias="from")
+    """Jurisdictions, or groups, that alerts leave."""
     to: Some
+    """Jurisdictions, or groups, whose members they reach."""
     plane: Plane
+    """Whom the row is for: `police` for members with that role, `private` for all others."""
     mechanism: Mechanism
+    """By what law they may leave."""
     reference: Text
+    """What is cited for it: a decision, a contract."""
 
     @property
     def text(self) -> str:
@@ -245,10 +278,15 @@ class Reach(_Part):
     """Alerts of some jurisdictions (left out = any), types (any), labels above one (all), and members."""
 
     id: Id
+    """Its name."""
     alerts_of: tuple[str, ...] = Field(default=(), min_length=1)
+    """Jurisdictions, or groups, whose alerts are meant. Left out: any."""
     types: tuple[AlertType, ...] = Field(default=(), min_length=1)
+    """Which types of alert. Left out: any."""
     above: Tlp | None = None
+    """Only labels more closed than this one. Left out: all."""
     to: Parties
+    """The members that are meant."""
 
     @property
     def labels(self) -> tuple[Tlp, ...]:
@@ -266,44 +304,85 @@ class Prohibition(Reach, Timed):
     """What nobody may be given whatever agreements, or hand-made ACLs, say: compiled to DENY."""
 
     reason: Text
+    """Why: a law, an order of a court."""
 
 
 class Invariant(Reach):
     """What must never be so, by any ACL: a prohibition forbids it, an invariant finds it out."""
 
     says: Text
+    """The sentence that must hold."""
 
 
 class Expectation(_Part):
     """A test of the policy: that a member sees a topic, or does not, and by which agreement."""
 
     member: MemberId
+    """Who."""
     topic: AlertTopicName
+    """An alert topic: `alerts.<jurisdiction>.<type>.<tlp>`."""
     sees: bool
+    """Whether it must see it, or must not."""
     by: Id | None = None
+    """The agreement that must give it."""
 
 
 class Approvals(_Part):
     """Whose signed word a plan that widens sight needs: of so many of these people, by their public keys in hex."""
 
     widening: int = Field(ge=0)
+    """How many must approve a plan by which somebody gains sight. 0: nobody."""
     approvers: dict[Suffix, PublicKey] = {}
+    """Who may, with the public key of each: Ed25519, 64 hex digits."""
+
+
+class Quota(_Part):
+    """How much each login of a member may use of each broker; what is left out is not bounded."""
+
+    producer_byte_rate: int | None = Field(default=None, gt=0)
+    """Bytes a second that it may write."""
+    consumer_byte_rate: int | None = Field(default=None, gt=0)
+    """Bytes a second that it may read."""
+    request_percentage: int | None = Field(default=None, gt=0)
+    """Percent of the time of one request thread."""
+
+
+class Quotas(_Part):
+    """What every member may use at most. Services of the exchange have none."""
+
+    default: Quota = Quota()
+    """What every member may use, unless it is said of it below."""
+    members: dict[MemberId, Quota] = {}
+    """What single members may use; a bound that is left out here is the default's."""
 
 
 class Policy(_Part):
     """All files of a policy as one."""
 
     coalition: str = Field(pattern=r"^[a-z0-9-]{2,40}$")
-    roots: int = Field(default=1, ge=1, le=16, description="How many root keys sign the directory.")
+    """The coalition's name, which every signature carries."""
+    roots: int = Field(default=1, ge=1, le=16)
+    """How many root keys sign the directory."""
     roots_threshold: int = Field(default=1, ge=1)
+    """How many of the root keys' signatures make it valid."""
     groups: dict[GroupName, Annotated[tuple[Jurisdiction, ...], Field(min_length=1)]] = {}
+    """Names for several jurisdictions, to be used wherever one may stand."""
     members: dict[MemberId, Member] = Field(min_length=1)
+    """The organisations of the coalition, by id. Ids are never used again."""
     agreements: tuple[Agreement, ...] = ()
+    """Who shares what with whom. Nothing else gives sight."""
     transfers: tuple[Transfer, ...] = ()
+    """By what alerts may cross borders. What has no row stays at home, whatever an agreement says."""
     prohibitions: tuple[Prohibition, ...] = ()
+    """What nobody may be given, whatever agreements or hand-made ACLs say."""
     invariants: tuple[Invariant, ...] = ()
+    """What must never be so; tried whenever the policy is checked or planned."""
     tests: tuple[Expectation, ...] = ()
+    """Who must see what, and who must not; tried whenever the policy is checked or planned."""
     approvals: Approvals = Approvals(widening=0)
+    """Whose signed word a plan needs before it is applied. Left out: nobody's."""
+    quotas: Quotas = Quotas()
+    """How much members may use of the brokers. Left out: as much as there is."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -321,7 +400,8 @@ class Policy(_Part):
     @property
     def sha256(self) -> str:
         """Names what the files say, however they are written: the hex digest of their content in canonical JSON."""
-        content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        # without defaults, so that a release that knows more keys takes the same files for the same policy
+        content = json.dumps(self.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def jurisdictions(self) -> tuple[str, ...]:
@@ -378,6 +458,9 @@ class _Names:
             yield from self._unknown_places(("transfers", index, "to"), transfer.to)
         for index, test in enumerate(policy.tests):
             yield from self._untestable(("tests", index), test)
+        for name in policy.quotas.members:
+            if name not in policy.members:
+                yield ("quotas", "members", name), self._no_member(name)
 
     def _twice(self, key: str) -> Iterator[tuple[Place, str]]:
         seen: set[str] = set()

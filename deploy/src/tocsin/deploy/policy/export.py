@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 
 import yaml
@@ -47,14 +48,18 @@ _KINDS: Final = {"TOPIC": "topic", "GROUP": "group", "TRANSACTIONAL_ID": "transa
 _STRIMZI_PATTERNS: Final = {"LITERAL": "literal", "PREFIXED": "prefix"}
 
 
-def strimzi(desired: Desired, *, cluster: str, brokers: int) -> str:
+def strimzi(
+    desired: Desired, *, cluster: str, brokers: int, quotas: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+) -> str:
     """KafkaTopic and KafkaUser resources, YAML, for the Kafka resource `cluster` of so many brokers.
+
+    `quotas` are bounds of logins, by Kafka's names.
 
     Raises:
         PolicyInvalid: a login cannot be the name of a Kubernetes resource.
     """
     topics = [_kafka_topic(topic, cluster, brokers) for topic in desired.topics]
-    users = [_kafka_user(login, desired.rows, cluster) for login in desired.logins]
+    users = [_kafka_user(login, desired.rows, cluster, quotas.get(login, {})) for login in desired.logins]
     return yaml.safe_dump_all([*topics, *users], sort_keys=False, explicit_start=True, width=120)
 
 
@@ -85,7 +90,7 @@ def _is_name(text: str) -> bool:
     return len(text) <= _NAME_MAX and _NAME.fullmatch(text) is not None
 
 
-def _kafka_user(login: str, rows: Iterable[AclRow], cluster: str) -> dict[str, Any]:
+def _kafka_user(login: str, rows: Iterable[AclRow], cluster: str, bounds: Mapping[str, int]) -> dict[str, Any]:
     # the resource's name is the user's; there is no field for another
     if not _is_name(login):
         raise PolicyInvalid(
@@ -97,6 +102,7 @@ def _kafka_user(login: str, rows: Iterable[AclRow], cluster: str) -> dict[str, A
         "authentication": {"type": "scram-sha-512"},
         # without any rule too: without authorization its ACLs would not be the operator's to keep empty
         "authorization": {"type": "simple", "acls": [*_rules(own)]},
+        **({"quotas": {_lower_camel(key): bound for key, bound in bounds.items()}} if bounds else {}),
     }
     return _resource("KafkaUser", login, cluster, spec)
 
@@ -112,6 +118,11 @@ def _rules(rows: Iterable[AclRow]) -> Iterator[dict[str, Any]]:
             resource |= {"name": name, "patternType": _STRIMZI_PATTERNS[pattern]}
         found = sorted(operations[permission, kind, name, pattern, host])
         yield {"type": permission.lower(), "resource": resource, "operations": found, "host": host}
+
+
+def _lower_camel(key: str) -> str:
+    first, *more = key.split("_")
+    return "".join([first, *(word.capitalize() for word in more)])
 
 
 def _camel(operation: str) -> str:

@@ -1,29 +1,42 @@
-"""`tocsin policy export|import`: policies as files, to and from other forms."""
+"""`tocsin policy schema|export|import|quotas`: policies as files, to and from other forms; and quotas."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.cluster.local import LocalCluster
-from tocsin.deploy.errors import PolicyInvalid
-from tocsin.deploy.output import HOME, HomeOption, console
+from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
 from tocsin.deploy.policy.acls import WAIT_S, read_acls
-from tocsin.deploy.policy.commands import CHANGES, FilesArgument
+from tocsin.deploy.policy.commands import CHANGES, SIGNS, FilesArgument, sound, warn
 from tocsin.deploy.policy.compile import compile_policy
 from tocsin.deploy.policy.export import Format, kafka_acls, strimzi
 from tocsin.deploy.policy.imported import TODO, Known
 from tocsin.deploy.policy.importing import import_acls
 from tocsin.deploy.policy.policy_files import read_policy
-from tocsin.deploy.policy.prove import findings
-from tocsin.schemas.bundle import Bundle
+from tocsin.deploy.policy.quotas import QuotaChange, apply_quotas, kafka_configs, plan_quotas, quotas_of
+from tocsin.deploy.policy.schema import SchemaFormat, reference, schema_text
+from tocsin.schemas.bundle import CONFIG, Bundle
 
 OutOption = Annotated[Path | None, typer.Option("--out", help="The file to write; left out: print it.")]
+
+
+def schema(
+    form: Annotated[
+        SchemaFormat, typer.Option("--format", help="json for editors, markdown for people.")
+    ] = SchemaFormat.JSON,
+    out: OutOption = None,
+) -> None:
+    """Write the JSON Schema of a policy file, by which editors complete and check it, or the reference of its keys.
+
+    A file names it on its first line: `# yaml-language-server: $schema=policy.schema.json`.
+    """
+    _write(schema_text() if form is SchemaFormat.JSON else reference(), out)
 
 
 def export_policy(
@@ -39,19 +52,15 @@ def export_policy(
 
     Whoever applies them writes ACLs from then on, not this tool: docs/policy-files.md, "Who writes".
     """
-    now = datetime.now(UTC)
-    policy = read_policy(*files)
-    for found in findings(policy, now):
-        raise PolicyInvalid(f"{found.what}: {found.text}; see tocsin policy check FILE...")
-    desired = compile_policy(policy, now)
-    for warning in desired.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    policy = sound(files)
+    desired = compile_policy(policy, datetime.now(UTC))
+    warn(desired.warnings)
     if form is Format.KAFKA_ACLS:
         _write(kafka_acls(desired, brokers=brokers), out)
     elif cluster is None:
         raise typer.BadParameter("name the Kafka resource that they are for", param_hint="--cluster")
     else:
-        _write(strimzi(desired, cluster=cluster, brokers=brokers), out)
+        _write(strimzi(desired, cluster=cluster, brokers=brokers, quotas=quotas_of(policy)), out)
 
 
 def import_policy(
@@ -76,9 +85,37 @@ def import_policy(
 
 
 def _known(home: Path) -> dict[str, Known]:
-    folders = (home / "members").iterdir() if (home / "members").exists() else ()
-    configs = [Bundle.load(folder).config for folder in folders]
+    configs = [Bundle.load(path.parent).config for path in (home / "members").glob(f"*/{CONFIG}")]
     return {one.member: Known(one.role, one.jurisdiction) for one in configs}
+
+
+def quotas(
+    files: FilesArgument,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+) -> None:
+    """Bound what members' logins may use of the brokers, as the policy's `quotas` say, and end other bounds of theirs.
+
+    Exit codes: 0 all of it is applied, or nothing to do; 3 there are changes (--dry-run); 1 failed, 2 usage.
+    """
+    policy, run = read_policy(*files), kafka_configs(LocalCluster(home).admin())
+    changes = plan_quotas(policy, run) if dry_run else apply_quotas(policy, run)
+    title = "nothing to change" if not changes else "would change" if dry_run else "applied"
+    show([_quota_row(change) for change in changes], output, title=title)
+    if changes and dry_run:
+        raise typer.Exit(CHANGES)
+
+
+def _quota_row(change: QuotaChange) -> dict[str, Any]:
+    return {
+        "": SIGNS[change.action],
+        "login": change.login,
+        "quota": change.key,
+        "was": change.now,
+        "is": change.wanted,
+    }
 
 
 def _write(text: str, out: Path | None) -> None:
