@@ -15,10 +15,9 @@ from confluent_kafka.admin import (
 )
 
 from tocsin.consumers.acl import AclRow
+from tocsin.consumers.acl_client import ANSWER_BYTES_MAX, is_too_large
 from tocsin.consumers.errors import AclsNotUnderstood, AclsUnreadable, TooManyAcls
 
-# librdkafka puts the answer on its stack: above about 140,000 rows it ends the process before we can count
-# (measured; confluent-kafka-python #2031)
 ROWS_MAX: Final = 100_000
 TIMEOUT_S: Final = 2.0
 
@@ -31,29 +30,45 @@ _TOPICS = AclBindingFilter(
 def read_topic_acls(admin: AdminClient, *, timeout_s: float = TIMEOUT_S, rows_max: int = ROWS_MAX) -> list[AclRow]:
     """Every ACL row on topics, in no order and at least one, as one broker has them at one moment.
 
+    `admin` is an `acl_client`: with another one, an answer that is too large ends the process.
     Fields arrive as C strings: a name or principal that holds a NUL byte is seen up to it.
 
     Raises:
         AclsUnreadable: no answer in `timeout_s`, or no row, which is how a refusal looks: librdkafka drops the error
             code of the answer. An exchange whose ACLs hold no row on topics could read no alert either.
         AclsNotUnderstood: a row's kind has no name in this release.
-        TooManyAcls: more than `rows_max` rows.
+        TooManyAcls: more than `rows_max` rows, or an answer that is larger than the client takes.
     """
     try:
         bindings = admin.describe_acls(_TOPICS, request_timeout=timeout_s).result(timeout_s + 1)
     except KafkaException as failure:
+        if is_too_large(failure):
+            raise too_many() from failure
         raise _unreadable(str(failure.args[0])) from failure
     except TimeoutError as failure:
         raise _unreadable(f"no answer in {timeout_s} s") from failure
     if not bindings:
         raise _unreadable("not a single row on topics")
     if len(bindings) > rows_max:
-        raise TooManyAcls(f"{len(bindings)} ACL rows on topics, {rows_max} can be read safely: grant prefixes instead")
+        raise too_many(len(bindings), rows_max=rows_max)
     return [row_of(binding) for binding in bindings]
 
 
+def too_many(count: int | None = None, *, rows_max: int = ROWS_MAX) -> TooManyAcls:
+    """The refusal of `count` rows; None: of so many that their answer was not taken."""
+    much = f"{ANSWER_BYTES_MAX / 1_000_000:g} MB"
+    found = f"more ACL rows than an answer of {much} holds" if count is None else f"{count} ACL rows"
+    return TooManyAcls(
+        f"{found}, and {rows_max} in {much} can be read safely; remove those that nobody needs (kafka-acls --list and"
+        " --remove), and grant prefixes instead of names"
+    )
+
+
 def _unreadable(why: str) -> AclsUnreadable:
-    return AclsUnreadable(f"DescribeAcls: {why}; is the broker up, and has this login DESCRIBE on CLUSTER?")
+    return AclsUnreadable(
+        f"DescribeAcls: {why}; is the broker up, has this login DESCRIBE on CLUSTER, and are there fewer than"
+        f" {ROWS_MAX} ACL rows?"
+    )
 
 
 def row_of(binding: Any) -> AclRow:

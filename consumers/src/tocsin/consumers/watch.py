@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from tocsin.consumers.acl import AclSet
+from tocsin.consumers.acl_client import acl_client
 from tocsin.consumers.acl_reader import read_topic_acls
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.consumers.sight import Sight, Snapshot
@@ -90,7 +91,7 @@ class SightWatcher(Watcher):
 
     def __init__(self, config: KafkaConfig, keep: Callable[[Snapshot], None]) -> None:
         super().__init__("sight", ACL_POLL_S)
-        self._admin = AdminClient({**config, **ADMIN})
+        self._admin = acl_client({**config, **ADMIN})
         self._keep = keep
         self._snapshot: Snapshot | None = None
         self.sight: Sight | None = None

@@ -22,6 +22,8 @@ from confluent_kafka.admin import (
 )
 
 from tocsin.consumers.acl import AclRow
+from tocsin.consumers.acl_client import is_too_large
+from tocsin.consumers.acl_reader import ROWS_MAX, too_many
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.schemas.names import DELIVERY_HOST
 
@@ -43,23 +45,37 @@ _ANY: Any = None  # no condition; the library's annotation forgets that it may b
 
 
 def read_acls(admin: AdminClient) -> set[AclRow]:
-    """Every ACL row on topics, groups, transactional ids and the cluster."""
-    answers = [
-        admin.describe_acls(
-            AclBindingFilter(kind, _ANY, ResourcePatternType.ANY, _ANY, _ANY, AclOperation.ANY, AclPermissionType.ANY)
-        )
-        for kind in _KINDS
-    ]
-    return {_row(binding) for answer in answers for binding in answer.result(WAIT_S)}
+    """Every ACL row on topics, groups, transactional ids and the cluster.
+
+    `admin` is an `acl_client`: with another one, an answer that is too large ends the process.
+
+    Raises:
+        TooManyAcls: more rows of a kind than can be read safely.
+        KafkaException: refused, or no answer.
+    """
+    return {row for kind in _KINDS for row in _every(admin, kind)}
 
 
 def strange_acls(admin: AdminClient) -> list[str]:
-    """The ACLs of kinds that this release has no name for, as far as they can be told, on whatever resource."""
-    everything = AclBindingFilter(
-        ResourceType.ANY, _ANY, ResourcePatternType.ANY, _ANY, _ANY, AclOperation.ANY, AclPermissionType.ANY
-    )
-    found: list[Any] = admin.describe_acls(everything).result(WAIT_S)
-    return sorted(row.text() for binding in found if "UNKNOWN" in _words(row := _row(binding)))
+    """The ACLs of kinds that this release has no name for, as far as they can be told, on whatever resource.
+
+    Raises:
+        TooManyAcls, KafkaException: as `read_acls`.
+    """
+    return sorted(row.text() for row in _every(admin, ResourceType.ANY) if "UNKNOWN" in _words(row))
+
+
+def _every(admin: AdminClient, kind: ResourceType) -> list[AclRow]:
+    every = AclBindingFilter(kind, _ANY, ResourcePatternType.ANY, _ANY, _ANY, AclOperation.ANY, AclPermissionType.ANY)
+    try:
+        bindings: list[Any] = admin.describe_acls(every).result(WAIT_S)
+    except KafkaException as failure:
+        if is_too_large(failure):
+            raise too_many() from failure
+        raise
+    if len(bindings) > ROWS_MAX:
+        raise too_many(len(bindings))
+    return [_row(binding) for binding in bindings]
 
 
 def _words(row: AclRow) -> tuple[str, ...]:

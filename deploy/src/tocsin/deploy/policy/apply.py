@@ -20,6 +20,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl import AclRow, AclSet
+from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.deploy.policy.acls import WAIT_S, Outcome, change_acls, read_acls
 from tocsin.deploy.policy.changes import AclChanges, acl_changes
@@ -161,12 +162,13 @@ class Application:
         self._home = home
         self._make_keys = make_keys
         self._admin = AdminClient(admin_bundle.kafka_config())
+        self._acls = acl_client(admin_bundle.kafka_config())
         self._topics = Topics(self._admin)
         self.journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
         self.directory = self._current_directory() if DIRECTORY_TOPIC in self._topics else None
         self.policy = stay_withdrawn(self.journal.effective(policy), self.directory)
         self.desired: Desired = compile_policy(self.policy, self.now, self.journal.glass)
-        self.live = read_acls(self._admin)
+        self.live = read_acls(self._acls)
         self._users = scram_users(self._admin)
         # a row of a member that has left is ours to remove
         members = {*self.policy.members, *(self.directory.directory.members if self.directory else ())}
@@ -295,7 +297,7 @@ class Application:
         try:
             self._do(doing)
         finally:
-            live = read_acls(self._admin)
+            live = read_acls(self._acls)
             doing.confirm(live)
             done = replace(
                 change,
@@ -330,7 +332,7 @@ class Application:
         [(verb, asked)] = rows.items()
         # what was made before is not to go with what goes
         there = self.live.union(self.changes.replacing)
-        return verb.upper(), change_acls(self._admin, **rows, live=there) if asked else {}
+        return verb.upper(), change_acls(self._acls, **rows, live=there) if asked else {}
 
     def _apply_bundles(self) -> list[MemberKey]:
         """Bundles, keys and Kafka users of the members' logins and of our services. Returns all signing keys."""

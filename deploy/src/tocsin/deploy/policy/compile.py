@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from tocsin.consumers.acl import AclRow
+from tocsin.consumers.acl_client import ANSWER_BYTES_MAX, answer_bytes
 from tocsin.consumers.acl_reader import ROWS_MAX
 from tocsin.consumers.snapshots import WHOLE_EVERY_MS
 from tocsin.consumers.subscriptions import Subscription
@@ -124,9 +125,13 @@ def compile_policy(policy: Policy, now: datetime, glass: Sequence[BreakGlass] = 
         known = reasons.setdefault(row, [])
         if reason not in known:
             known.append(reason)
-    on_topics = sum(row.resource_type == "TOPIC" for row in reasons)
-    if on_topics > ROWS_MAX:
-        raise PolicyInvalid(f"{on_topics} ACL rows on topics, {ROWS_MAX} can be read safely; share fewer labels")
+    on_topics = [row for row in reasons if row.resource_type == "TOPIC"]
+    size = answer_bytes(on_topics)
+    if len(on_topics) > ROWS_MAX or size > ANSWER_BYTES_MAX:
+        raise PolicyInvalid(
+            f"{len(on_topics)} ACL rows on topics in {size} bytes, {ROWS_MAX} in {ANSWER_BYTES_MAX} can be read safely;"
+            " share fewer labels"
+        )
     return Desired(
         topics=tuple(_topics(policy)),
         logins=(FANOUT, CANARY, *(login for name in policy.members for login in logins(policy, name))),

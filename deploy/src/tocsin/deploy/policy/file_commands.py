@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from confluent_kafka.admin import AdminClient
 
+from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
 from tocsin.deploy.policy.acls import WAIT_S, read_acls
@@ -72,8 +73,11 @@ def import_policy(
     Roles and jurisdictions are taken from the members' bundles under --home, where there are some. Nothing is changed.
     Exit codes: 0 it says all that the ACLs do, 3 it leaves some out and names them, 1 failed, 2 usage.
     """
-    admin = AdminClient(LocalCluster(home).admin().kafka_config())
-    imported = import_acls(read_acls(admin), admin.list_topics(timeout=WAIT_S).topics, coalition, _known(home))
+    config = LocalCluster(home).admin().kafka_config()
+    admin = AdminClient(config)
+    imported = import_acls(
+        read_acls(acl_client(config)), admin.list_topics(timeout=WAIT_S).topics, coalition, _known(home)
+    )
     _write(imported.text(), out)
     if imported.left:
         typer.echo(f"{len(imported.left)} things are not in it, named at its top", err=True)

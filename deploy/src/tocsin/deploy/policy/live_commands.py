@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl import AclSet
+from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.acls import strange_acls
@@ -62,7 +62,7 @@ def prove(
         {"invariant": one.invariant, "counter-example": one.text} for one in breaches(application.policy, AclSet(rows))
     ]
     with said_clearly("the cluster cannot be asked"):
-        strange = strange_acls(AdminClient(application.admin_bundle.kafka_config()))
+        strange = strange_acls(acl_client(application.admin_bundle.kafka_config()))
         found += [{"invariant": "every ACL is understood", "counter-example": text} for text in strange]
         open_doors = probe(Bundle.load(home / "services" / CANARY), application.desired.alert_topics[0])
         found += [{"invariant": "nobody has rights without ACLs", "counter-example": text} for text in open_doors]
