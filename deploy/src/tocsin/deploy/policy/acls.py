@@ -127,7 +127,7 @@ def change_acls(
     rows = [*create, *delete]
     refused = _send(create, lambda part: admin.create_acls([AclBinding(*_parts(row)) for row in part]))
     refused |= _send(delete_filters(delete, live), lambda part: admin.delete_acls([*part]))
-    wanted = {row: row in {*create} for row in rows}
+    wanted = {**dict.fromkeys(create, True), **dict.fromkeys(delete, False)}
     outcomes = dict.fromkeys(rows, Outcome.UNCONFIRMED)
     deadline = time.monotonic() + (0 if refused else WAIT_S)
     while True:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
@@ -21,6 +21,10 @@ from tocsin.deploy.policy.acls import WAIT_S
 from tocsin.deploy.policy.compile import Topic, replication
 
 MIN_ISR: Final = "min.insync.replicas"
+# Kafka carries out no request of more than 10,000 records; each setting of a topic is one
+BATCH: Final = 500
+
+_Item = TypeVar("_Item")
 
 
 class Topics:
@@ -55,8 +59,8 @@ class Topics:
 
     def apply(self) -> None:
         """Do what was planned. Raises KafkaException."""
-        if self._wrong:
-            for future in self._admin.incremental_alter_configs(self._wrong).values():
+        for part in _batches(self._wrong):
+            for future in self._admin.incremental_alter_configs(part).values():
                 future.result(WAIT_S)
         self.create(self._missing)
 
@@ -73,20 +77,19 @@ class Topics:
 
     def create(self, missing: Sequence[Topic]) -> None:
         """Create `missing`; what is there by now is left as it is. Raises KafkaException."""
-        if not missing:
-            return
-        new = [
-            NewTopic(topic.name, num_partitions=1, replication_factor=self._copies, config=self._config(topic))
-            for topic in missing
-        ]
-        futures: dict[str, Any] = self._admin.create_topics(new, operation_timeout=WAIT_S)
-        for future in futures.values():
-            try:
-                future.result(WAIT_S)
-            except KafkaException as failure:
-                # a request that was sent twice, or another administrator at the same moment
-                if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise
+        for part in _batches(missing):
+            new = [
+                NewTopic(topic.name, num_partitions=1, replication_factor=self._copies, config=self._config(topic))
+                for topic in part
+            ]
+            futures: dict[str, Any] = self._admin.create_topics(new, operation_timeout=WAIT_S)
+            for future in futures.values():
+                try:
+                    future.result(WAIT_S)
+                except KafkaException as failure:
+                    # a request that was sent twice, or another administrator at the same moment
+                    if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                        raise
 
     def _settings_to_change(self, wanted: Sequence[Topic]) -> list[ConfigResource]:
         topics = [topic for topic in wanted if topic.name in self]
@@ -106,6 +109,10 @@ class Topics:
 
     def _config(self, topic: Topic) -> dict[str, str]:
         return {**topic.config, MIN_ISR: str(self._min_isr)}
+
+
+def _batches(items: Sequence[_Item]) -> Iterator[list[_Item]]:
+    return ([*items[at : at + BATCH]] for at in range(0, len(items), BATCH))
 
 
 def _settings(topic: str, values: Mapping[str, str]) -> ConfigResource:
