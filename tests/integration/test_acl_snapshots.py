@@ -15,13 +15,13 @@ from tocsin.consumers.acl import AclRow
 from tocsin.consumers.snapshots import Snapshots
 from tocsin.deploy.policy.acls import create_acls, delete_acls, read_acls
 from tocsin.schemas.codec import decode
-from tocsin.schemas.names import DELIVERY_HOST, POLICY_AUDIT_TOPIC
+from tocsin.schemas.names import DELIVERY_HOST, ACL_AUDIT_TOPIC
 
 ASKS = "reader-03"
 SIGHT = [
     AclRow("TOPIC", f"alerts.{at}.", "PREFIXED", f"User:{ASKS}", DELIVERY_HOST, "READ", "ALLOW") for at in ("se", "de")
 ]
-NO_RECORD = AclRow("TOPIC", POLICY_AUDIT_TOPIC, "LITERAL", "User:fanout", "*", "WRITE", "DENY")
+NO_RECORD = AclRow("TOPIC", ACL_AUDIT_TOPIC, "LITERAL", "User:fanout", "*", "WRITE", "DENY")
 BOUND_S = 5.0
 
 
@@ -42,7 +42,7 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def _recorded(world: World) -> list[Message]:
     """The records of snapshots."""
-    records = world.read([POLICY_AUDIT_TOPIC])
+    records = world.read([ACL_AUDIT_TOPIC])
     return [one for one in records if decode(one.value() or b"")[0].subject == "acl-snapshot"]
 
 
@@ -122,7 +122,7 @@ def test_what_cannot_be_put_on_record_decides_nothing(exchange: World) -> None:
         decided = len(exchange.decisions())
         time.sleep(2)
         assert len(exchange.decisions()) == decided
-    assert "cannot be put on record in audit.policy" in exchange.log()
+    assert "cannot be put on record in audit.acls" in exchange.log()
     assert [one for one in exchange.inbox("reader-01") if _appended(one) > gone_at_ms + BOUND_S * 1_000] == []
     delete_acls(admin, [NO_RECORD])
     publish(hotline, takedown(hotline))

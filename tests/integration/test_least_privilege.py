@@ -45,7 +45,15 @@ LANES = ("ch", "de", "fr", "gb", "se", "us")
 LABELS = ("clear", "green", "amber", "amber-strict")
 FANOUT = "fanout"
 UNLISTED = "a-topic-without-acls"
-OTHERS = (UNLISTED, "directory", "audit.checkpoints", "audit.policy", "audit.access", "__consumer_offsets")
+OTHERS = (
+    UNLISTED,
+    "directory",
+    "audit.checkpoints",
+    "audit.policy",
+    "audit.acls",
+    "audit.access",
+    "__consumer_offsets",
+)
 
 
 class Rights(NamedTuple):
@@ -60,12 +68,12 @@ def _rights(login: str) -> Rights:
         alerts = {topic for topic in _all_topics() if topic.startswith("alerts.")}
         ledgers = {f"ledger.{lane}" for lane in LANES}
         return Rights(
-            {*alerts, *ledgers, *(f"outbox.{member}" for member in MEMBERS), "directory", "audit.policy"},
+            {*alerts, *ledgers, *(f"outbox.{member}" for member in MEMBERS), "directory", "audit.acls"},
             {
                 *ledgers,
                 *(f"inbox.{member}" for member in MEMBERS),
                 *(f"audit.{lane}" for lane in LANES),
-                "audit.policy",
+                "audit.acls",
             },
         )
     member = MEMBERS[login]

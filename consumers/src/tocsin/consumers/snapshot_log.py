@@ -1,4 +1,4 @@
-"""Puts ACL snapshots on record in the topic `audit.policy`, before anything is decided by them."""
+"""Puts ACL snapshots on record in the topic `audit.acls`, before anything is decided by them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tocsin.consumers.snapshots import WHOLE_EVERY_MS, Register
 from tocsin.consumers.topics_reader import TopicsReader
 from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.bus import Failure
-from tocsin.schemas.names import POLICY_AUDIT_TOPIC
+from tocsin.schemas.names import ACL_AUDIT_TOPIC
 
 WRITE_S: Final = 5.0
 
@@ -52,7 +52,7 @@ class SnapshotLog:
         with closing(TopicsReader(self._config, group=f"{self._config['sasl.username']}.snapshots")) as reader:
             try:
                 # what is older does not count any more
-                reader.follow_since(POLICY_AUDIT_TOPIC, now_ms - WHOLE_EVERY_MS)
+                reader.follow_since(ACL_AUDIT_TOPIC, now_ms - WHOLE_EVERY_MS)
                 reader.read_to_end(lambda record: register.apply(record.value))
             except TopicsUnreadable as failure:
                 raise _not_recorded(str(failure)) from failure
@@ -66,7 +66,7 @@ class SnapshotLog:
                 failures.append(failure)
 
         for value in values:
-            self._writer.send(POLICY_AUDIT_TOPIC, digest, value, [], note)
+            self._writer.send(ACL_AUDIT_TOPIC, digest, value, [], note)
         if self._writer.flush(WRITE_S) or failures:
             why = failures[0].detail if failures else f"no answer in {WRITE_S:.0f} s"
             self._writer.close()
@@ -76,6 +76,6 @@ class SnapshotLog:
 
 def _not_recorded(why: str) -> SnapshotNotRecorded:
     return SnapshotNotRecorded(
-        f"the ACLs cannot be put on record in {POLICY_AUDIT_TOPIC}, so nothing is decided by them: {why}; is the broker"
+        f"the ACLs cannot be put on record in {ACL_AUDIT_TOPIC}, so nothing is decided by them: {why}; is the broker"
         " up, and has `tocsin policy apply` of this release given this login READ and WRITE there?"
     )

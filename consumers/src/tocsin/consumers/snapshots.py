@@ -1,4 +1,4 @@
-"""ACL snapshots as records of the topic `audit.policy`: what the rows were that decisions name by digest. Pure.
+"""ACL snapshots as records of the topic `audit.acls`: what the rows were that decisions name by digest. Pure.
 
 A digest is recorded as its whole set of rows, or as the difference to one before; either in parts. Any number of
 processes write at the same time, each from what it has seen: the order of records, and what comes twice, have no say. A
@@ -23,7 +23,7 @@ from tocsin.schemas.errors import Rejection
 PART_BYTES: Final = 32_768
 """A part is no larger, or a single row."""
 WHOLE_EVERY_MS: Final = 30 * 86_400_000
-"""No record that a decision needs is older than it by more: `audit.policy` is kept so much longer than decisions."""
+"""No record that a decision needs is older than it by more: `audit.acls` is kept so much longer than decisions."""
 
 _SCHEMA: Final = schema("acl-snapshot")
 _FIELDS: Final = tuple(field.name for field in fields(AclRow))
@@ -112,7 +112,7 @@ class Parts:
         self._open: dict[_Head, dict[int, Mapping[str, Any]]] = {}
 
     def take(self, value: bytes | None) -> Recorded | None:
-        """What is whole with this record of `audit.policy`; None while it is not, and for records of other kinds."""
+        """What is whole with this record of `audit.acls`; None while it is not, and for records of other kinds."""
         record = _snapshot_record(value or b"")
         if record is None:
             return None
@@ -154,7 +154,7 @@ class Snapshots:
         self._differences: dict[bytes, dict[Difference, None]] = {}
 
     def apply(self, value: bytes | None) -> None:
-        """Take in one record of `audit.policy`, of whatever kind."""
+        """Take in one record of `audit.acls`, of whatever kind."""
         recorded = self._parts.take(value)
         if recorded is not None:
             self._differences.setdefault(recorded.digest, {})[recorded.difference] = None
@@ -227,7 +227,7 @@ class Register:
         self._last: Snapshot | None = None
 
     def apply(self, value: bytes | None) -> None:
-        """Take in one record of `audit.policy`, of whatever kind; they come in order."""
+        """Take in one record of `audit.acls`, of whatever kind; they come in order."""
         recorded = self._parts.take(value)
         if recorded is not None:
             base = recorded.difference.base

@@ -37,11 +37,15 @@ ADMIN: Final = {"topic.metadata.refresh.interval.ms": 1_000}
 
 
 class Watcher(threading.Thread):
-    """Calls `look` every `every_s` seconds until stopped. A failure is logged once until it changes or ends."""
+    """Calls `look` every `every_s` seconds until stopped. A failure is logged once until it changes or ends.
 
-    def __init__(self, name: str, every_s: float) -> None:
+    A look is followed by a rest of `rest` times as long as it took, so that one that has become slow is taken less often.
+    """
+
+    def __init__(self, name: str, every_s: float, *, rest: float = 0.0) -> None:
         super().__init__(name=name, daemon=True)
         self._every_s = every_s
+        self._rest = rest
         self._stop_asked = False
         self._wake = threading.Event()
         self._trouble = ""
@@ -56,7 +60,8 @@ class Watcher(threading.Thread):
                 self._report("")
             except (TocsinConsumerError, KafkaException) as trouble:
                 self._report(str(trouble))
-            self._wake.wait(max(0.0, self._every_s - (time.monotonic() - began)))
+            took = time.monotonic() - began
+            self._wake.wait(max(self._every_s - took, self._rest * took))
 
     def look(self) -> None:
         """Take one look; the subclass swaps its value."""
@@ -131,7 +136,8 @@ class TopicWatcher(Watcher):
     """
 
     def __init__(self, config: KafkaConfig) -> None:
-        super().__init__("topics", TOPIC_POLL_S)
+        # for each of a thousand members' topics the broker works out every right
+        super().__init__("topics", TOPIC_POLL_S, rest=3.0)
         self._admin = AdminClient({**config, **ADMIN})
         self.topics = Topics()
         self.looked = False

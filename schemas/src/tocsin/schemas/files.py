@@ -11,7 +11,12 @@ SECRET_MODE = 0o600
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` atomically and durably: a crash leaves the old content or the new, never half."""
+    """Replace `path` atomically and durably: a crash leaves the old content or the new, never half.
+
+    What is there already, with this content and mode, is left alone.
+    """
+    if path.is_file() and path.stat().st_mode & 0o777 == mode and path.read_bytes() == content:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

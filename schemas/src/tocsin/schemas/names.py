@@ -16,6 +16,7 @@ DELIVERY_HOST = "192.0.2.1"
 DIRECTORY_TOPIC = "directory"
 CHECKPOINTS_TOPIC = "audit.checkpoints"
 POLICY_AUDIT_TOPIC = "audit.policy"
+ACL_AUDIT_TOPIC = "audit.acls"
 ACCESS_AUDIT_TOPIC = "audit.access"
 
 # Logins of the exchange itself, and words with which keys of ledgers and inboxes begin; never members.

@@ -22,6 +22,7 @@ from tocsin.schemas.errors import IdentifierInvalid
 from tocsin.schemas.identifiers import country
 from tocsin.schemas.names import (
     ACCESS_AUDIT_TOPIC,
+    ACL_AUDIT_TOPIC,
     CHECKPOINTS_TOPIC,
     DELIVERY_HOST,
     DIRECTORY_TOPIC,
@@ -211,8 +212,8 @@ def _topics(policy: Policy) -> Iterator[Topic]:
     # 32 records' worth: a directory of 1,000 members with several keys each
     yield Topic(DIRECTORY_TOPIC, {**_COMPACT, "max.message.bytes": "2200000"})
     # stamped: how long it is kept is not for a writer's clock to say
-    yield Topic(POLICY_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(DECISION_DAYS + SNAPSHOT_DAYS)})
-    for name, days in ((ACCESS_AUDIT_TOPIC, 730), (CHECKPOINTS_TOPIC, 3650)):
+    yield Topic(ACL_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(DECISION_DAYS + SNAPSHOT_DAYS)})
+    for name, days in ((POLICY_AUDIT_TOPIC, DECISION_DAYS), (ACCESS_AUDIT_TOPIC, 730), (CHECKPOINTS_TOPIC, 3650)):
         yield Topic(name, {**_DELETE, **_kept(days)})
 
 
@@ -244,12 +245,12 @@ def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
         yield _row(FANOUT, "READ", "TOPIC", prefix)
     for prefix in ("inbox.", "ledger."):
         yield _row(FANOUT, "WRITE", "TOPIC", prefix)
-    # no prefix: audit.access and audit.checkpoints are not the fan-out's to write
+    # no prefix: audit.policy, whose word the policy tool believes, and audit.access are not the fan-out's to write
     for place in lanes:
         yield _row(FANOUT, "WRITE", "TOPIC", audit_topic(place))
     # what the ACLs were that it decided by, and what of that is there already
     for operation in ("WRITE", "READ"):
-        yield _row(FANOUT, operation, "TOPIC", POLICY_AUDIT_TOPIC)
+        yield _row(FANOUT, operation, "TOPIC", ACL_AUDIT_TOPIC)
     yield _row(FANOUT, "READ", "TOPIC", DIRECTORY_TOPIC)
     yield _row(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.")
     yield _row(FANOUT, "READ", "GROUP", "fanout.")

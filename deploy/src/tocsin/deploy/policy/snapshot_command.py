@@ -12,7 +12,7 @@ from tocsin.consumers.snapshots import Snapshots
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, show
 from tocsin.deploy.policy.records import read_all
-from tocsin.schemas.names import POLICY_AUDIT_TOPIC
+from tocsin.schemas.names import ACL_AUDIT_TOPIC
 
 
 def snapshot(
@@ -24,7 +24,7 @@ def snapshot(
     if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
         raise typer.BadParameter("64 hexadecimal digits are a digest", param_hint="DIGEST")
     snapshots = Snapshots()
-    for record in read_all(LocalCluster(home).admin(), POLICY_AUDIT_TOPIC):
+    for record in read_all(LocalCluster(home).admin(), ACL_AUDIT_TOPIC):
         snapshots.apply(record.value)
     rows = sorted(snapshots.rows(bytes.fromhex(digest)), key=_by_name)
     show([{"ACL": row.text()} for row in rows], output, title=f"{len(rows)} ACLs on topics")
