@@ -15,7 +15,7 @@ from tocsin.consumers.acl import AclRow
 from tocsin.consumers.snapshots import Snapshots
 from tocsin.deploy.policy.acls import create_acls, delete_acls, read_acls
 from tocsin.schemas.codec import decode
-from tocsin.schemas.names import DELIVERY_HOST, ACL_AUDIT_TOPIC
+from tocsin.schemas.names import ACL_AUDIT_TOPIC, DELIVERY_HOST
 
 ASKS = "reader-03"
 SIGHT = [

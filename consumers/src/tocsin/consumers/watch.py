@@ -39,7 +39,7 @@ ADMIN: Final = {"topic.metadata.refresh.interval.ms": 1_000}
 class Watcher(threading.Thread):
     """Calls `look` every `every_s` seconds until stopped. A failure is logged once until it changes or ends.
 
-    A look is followed by a rest of `rest` times as long as it took, so that one that has become slow is taken less often.
+    After a look it rests `rest` times as long as that took, so that one that has become slow is taken less often.
     """
 
     def __init__(self, name: str, every_s: float, *, rest: float = 0.0) -> None:
