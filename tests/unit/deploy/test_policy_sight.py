@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.unit.deploy.test_policy import NOW, random_policy
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.policy.compile import compile_policy
 from tocsin.deploy.policy.document import Policy
-from tocsin.deploy.policy.sight import SightChange, look, missing, readers, seen_by, sight_changes
+from tocsin.deploy.policy.sight import SightChange, look, matched, missing, readers, seen_by, sight_changes
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic
 
 TOPIC = "alerts.de.site-taken-down.green"
@@ -119,3 +120,14 @@ def test_a_change_of_acls_says_who_gains_and_who_loses_what() -> None:
         SightChange("isp-fr", TOPIC, gains=True, reasons=("agreement takedowns by EEA GDPR",)),
         SightChange("isp-gone", TOPIC, gains=False, reasons=()),
     ]
+
+
+def test_only_topics_that_a_row_matches_are_looked_at() -> None:
+    """By name, by prefix, or all by the wildcard; rows on anything else have no say."""
+    topics = [TOPIC, "alerts.de.site-taken-down.amber", "alerts.fr.site-taken-down.green"]
+    row = AclRow("TOPIC", TOPIC, "LITERAL", "User:isp-fr", "*", "READ", "ALLOW")
+    assert matched(topics, []) == []
+    assert matched(topics, [row]) == [TOPIC]
+    assert matched(topics, [replace(row, name="alerts.de.", pattern="PREFIXED")]) == topics[:2]
+    assert matched(topics, [replace(row, name="*")]) == topics
+    assert matched(topics, [replace(row, name="*", resource_type="GROUP")]) == []

@@ -33,7 +33,7 @@ from tocsin.deploy.policy.plan import Plan, insist_on_approval
 from tocsin.deploy.policy.prove import ELSEWHERE, beginnings
 from tocsin.deploy.policy.releases import count_releases
 from tocsin.deploy.policy.secrets import MemberKey, RootKeys, SecretStore, bundle_config
-from tocsin.deploy.policy.sight import sight_changes
+from tocsin.deploy.policy.sight import matched, sight_changes
 from tocsin.deploy.policy.topics import Topics
 from tocsin.deploy.policy.users import Credential, scram_users, set_users
 from tocsin.schemas.bundle import CA, PASSWORD, Bundle, BundleConfig
@@ -215,11 +215,14 @@ class Application:
 
     def _sight_steps(self) -> Iterator[Step]:
         after = (self.live - {*self.changes.removed}) | {*self.changes.created}
-        yield from self._sight_between(AclSet(self.live), AclSet(after), self.desired)
+        touched = matched(self.desired.alert_topics, (*self.changes.created, *self.changes.removed))
+        yield from self._sight_between(AclSet(self.live), AclSet(after), self.desired, touched)
 
-    def _sight_between(self, before: AclSet, after: AclSet, desired: Desired) -> Iterator[Step]:
+    def _sight_between(
+        self, before: AclSet, after: AclSet, desired: Desired, topics: Collection[str]
+    ) -> Iterator[Step]:
         for what, host in (("SIGHT", DELIVERY_HOST), ("DIRECT", ELSEWHERE)):
-            for one in sight_changes(before, after, desired, self.policy.members, desired.alert_topics, host):
+            for one in sight_changes(before, after, desired, self.policy.members, topics, host):
                 yield Step("CREATE" if one.gains else "DELETE", what, f"{one.member} {one.topic}", one.reasons)
 
     def _later_steps(self) -> Iterator[Step]:
@@ -228,7 +231,7 @@ class Application:
         for moment in beginnings(self.policy, self.now):
             desired = compile_policy(self.policy, moment)
             after = AclSet(desired.rows)
-            for step in self._sight_between(before, after, desired):
+            for step in self._sight_between(before, after, desired, desired.alert_topics):
                 if step.action == "CREATE":
                     yield step._replace(reasons=(*step.reasons, f"from {moment.isoformat()}"))
             before = after

@@ -63,8 +63,7 @@ def check(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
     """
     read = read_files(*files)
     policy = read.policy
-    found = _findings(read)
-    desired = _compiled(policy)
+    desired, found = _tried(read)
     row = {
         "members": len(policy.members),
         "jurisdictions": len(policy.jurisdictions()),
@@ -289,16 +288,19 @@ def why(reasons: tuple[str, ...]) -> str:
 def sound(files: Iterable[Path]) -> Policy:
     """The policy in `files`, if what it must never come to does not come of it."""
     read = read_files(*files)
-    found = _findings(read)
+    _, found = _tried(read)
     if found:
         more = f" (and {len(found) - 1} more: tocsin policy check FILE...)" if len(found) > 1 else ""
         raise PolicyInvalid(f"{read.where(found[0].place)}: {found[0].line}{more}")
     return read.policy
 
 
-def _findings(read: PolicyFiles) -> list[Finding]:
+def _tried(read: PolicyFiles) -> tuple[Desired, list[Finding]]:
+    """What the policy means now, and what is wrong with that."""
+    now = _now()
     try:
-        return [*findings(read.policy, _now())]
+        desired = compile_policy(read.policy, now)
+        return desired, [*findings(read.policy, now, desired)]
     except PolicyInvalid as error:
         raise PolicyInvalid(f"{read.where(('agreements', 0))}: agreements: {error}") from error
 
@@ -307,10 +309,6 @@ def warn(warnings: Iterable[str]) -> None:
     """Say `warnings` beside the output."""
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
-
-
-def _compiled(policy: Policy) -> Desired:
-    return compile_policy(policy, _now())
 
 
 def _now() -> datetime:

@@ -64,8 +64,9 @@ class _Ways:
         self._reading: dict[str, dict[str, AclRow]] = {}
         self._sighted: dict[str, dict[str, AclRow]] = {}
         self._members = members
-        cluster = (self._may(principal, "ALTER", "CLUSTER", "kafka-cluster") for principal in self._principals)
-        self._altering = {who: rule for who, rule in zip(self._principals, cluster, strict=True) if rule is not None}
+        on_cluster = AclSet(row for row in acls.rows if row.resource_type == "CLUSTER")
+        altering = {who: self._may(on_cluster, who, "ALTER", "CLUSTER", "kafka-cluster") for who in self._principals}
+        self._altering = {who: rule for who, rule in altering.items() if rule is not None}
         self._inboxes = {name: self._readers(inbox_topic(name)) for name in policy.members}
         self._ledgers = {place: self._readers(ledger_topic(place)) for place in policy.jurisdictions()}
 
@@ -126,9 +127,9 @@ class _Ways:
             self._reading[topic] = {who: found[who] for who in self._principals if who in found}
         return self._reading[topic]
 
-    def _may(self, principal: str, operation: str, kind: str, name: str) -> AclRow | None:
+    def _may(self, acls: AclSet, principal: str, operation: str, kind: str, name: str) -> AclRow | None:
         for host in self._hosts:
-            verdict = self._acls.decide(principal, host, operation, kind, name)
+            verdict = acls.decide(principal, host, operation, kind, name)
             if verdict.allowed:
                 return verdict.rule
         return None
@@ -156,12 +157,15 @@ class Finding:
         return f"{self.what}: {begins}{self.text}"
 
 
-def findings(policy: Policy, now: datetime) -> Iterator[Finding]:
-    """What the policy's ACLs break of its own invariants and tests: now, and whenever something begins by itself."""
+def findings(policy: Policy, now: datetime, meant: Desired | None = None) -> Iterator[Finding]:
+    """What the policy's ACLs break of its own invariants and tests: now, and whenever something begins by itself.
+
+    `meant` is what it is compiled to now, for who has that already.
+    """
     seen: set[tuple[str, str]] = set()
     ids = [invariant.id for invariant in policy.invariants]
     for moment in (now, *beginnings(policy, now)):
-        desired = compile_policy(policy, moment)
+        desired = meant if meant is not None and moment == now else compile_policy(policy, moment)
         reasons = {grant.row: grant.reasons for grant in desired.grants}
         acls = AclSet(desired.rows)
         for breach in breaches(policy, acls):
@@ -171,7 +175,7 @@ def findings(policy: Policy, now: datetime) -> Iterator[Finding]:
                 why = f"{breach.text}, by {', '.join(reasons[breach.rule])}; {_KEEP}"
                 yield Finding(f"invariant {breach.invariant}", place, None if moment == now else moment, why)
         for at, test in enumerate(policy.tests if moment == now else ()):
-            if wrong := _unexpected(policy, test, desired, now):
+            if wrong := _unexpected(policy, test, desired, acls, now):
                 yield Finding(f"test {test.member} {test.topic}", ("tests", at), None, wrong)
 
 
@@ -185,8 +189,8 @@ def beginnings(policy: Policy, now: datetime) -> list[datetime]:
 _KEEP: Final = "narrow that, or add a prohibition"
 
 
-def _unexpected(policy: Policy, test: Expectation, desired: Desired, now: datetime) -> str | None:
-    seen = look(AclSet(desired.rows), desired, test.member, test.topic)
+def _unexpected(policy: Policy, test: Expectation, desired: Desired, acls: AclSet, now: datetime) -> str | None:
+    seen = look(acls, desired, test.member, test.topic)
     by = ", ".join(seen.reasons)
     if seen.allowed and not test.sees:
         return f"sees it, by {by}; narrow that, or write `sees: true`"

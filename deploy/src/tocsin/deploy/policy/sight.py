@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from tocsin.consumers.acl import AclRow, AclSet
+from tocsin.consumers.acl import WILDCARD, AclRow, AclSet
 from tocsin.deploy.policy.compile import USER, Desired, Mechanisms
 from tocsin.deploy.policy.document import Agreement, Parties, Policy, Prohibition
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic
@@ -121,6 +121,14 @@ class SightChange:
     topic: str
     gains: bool
     reasons: tuple[str, ...]
+
+
+def matched(topics: Collection[str], rows: Iterable[AclRow]) -> list[str]:
+    """Which of `topics` some of `rows` have a say about."""
+    on_topics = [row for row in rows if row.resource_type == "TOPIC"]
+    names = {row.name for row in on_topics if row.pattern == "LITERAL"}
+    prefixes = tuple({row.name for row in on_topics if row.pattern != "LITERAL"})
+    return [topic for topic in topics if WILDCARD in names or topic in names or topic.startswith(prefixes)]
 
 
 def sight_changes(
