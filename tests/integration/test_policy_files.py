@@ -15,14 +15,14 @@ import yaml
 from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
-from tests.load import TOPIC
+from tests.load import LONG, TOPIC
 from tests.world import World, agreement, tocsin
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.cli import app
 from tocsin.deploy.cluster.local import LIGHT, LocalCluster
 from tocsin.deploy.policy.acls import create_acls, delete_acls, read_acls
 from tocsin.deploy.policy.apply import plan_policy
-from tocsin.deploy.policy.compile import compile_policy
+from tocsin.deploy.policy.compile import Desired, compile_policy
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.sight import readers
 
@@ -102,6 +102,10 @@ def test_the_exported_script_makes_the_compiled_topics_and_acls(cluster: LocalCl
     assert read_acls(admin) == compile_policy(policy, datetime.now(UTC)).rows
 
 
+def _meant(world: World) -> Desired:
+    return compile_policy(read_policy(world.policy_file), datetime.now(UTC))
+
+
 STRANGER = AclRow("TOPIC", TOPIC, "LITERAL", "User:watcher", "*", "READ", "ALLOW")
 
 
@@ -109,13 +113,16 @@ def test_a_first_policy_is_imported_from_live_acls(world: World, tmp_path: Path)
     """Completed by a person, it gives the same sight and leaves nothing to change; a stranger's ACL is named."""
     file = tmp_path / "first.yaml"
     words = ["policy", "import", "--home", str(world.home), "--coalition", "test", "--out", str(file)]
+    # what other tests have left in the session's world, if anything
+    delete_acls(world.admin(), [*read_acls(world.admin()) - _meant(world).rows])
     create_acls(world.admin(), [STRANGER])
     try:
         assert CliRunner().invoke(app, words).exit_code == 3
         assert f"#   {STRANGER.text()}" in file.read_text()
     finally:
         delete_acls(world.admin(), [STRANGER])
-    assert CliRunner().invoke(app, words).exit_code == 0
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, file.read_text()
     assert CliRunner().invoke(app, ["policy", "check", str(file)]).exit_code == 1
     for placeholder, said in (("[TODO]", "[CSE_DISRUPTION]"), ("basis: TODO", "basis: LED"), (": TODO", ": SCC")):
         file.write_text(file.read_text().replace(placeholder, said))
@@ -130,6 +137,7 @@ CONFIGS = "kafka.admin.ConfigCommand"
 ODD_ORDER = "request_percentage=50.0, consumer_byte_rate=1.0E9"
 
 
+@pytest.mark.skipif(not LONG, reason="Kafka's tool for quotas is started a dozen times: make faults")
 def test_quotas_are_set_changed_and_removed(cluster: LocalCluster, tmp_path: Path) -> None:
     """Of every login of a member; a second run changes nothing, and other users' quotas stay."""
     foreign = ("--entity-type", "users", "--entity-name", "watcher")

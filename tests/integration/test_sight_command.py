@@ -19,7 +19,8 @@ def _sight(world: World, member: str) -> list[str]:
 def test_a_member_is_told_what_it_may_be_given(world: World) -> None:
     """And of each change within seconds, by whatever tool; its inbox shows nothing of it."""
     wait_until(lambda: _sight(world, "reader-02") == [CLEAR, GREEN], 20, "reader-02 is told")
-    assert _sight(world, "reader-03") == []
+    # never told of any, or told that none is left
+    assert _sight(world, "reader-03") in ([], [None])
     assert {topic.split(".")[1] for topic in _sight(world, "reader-00")} == {"de", "se"}
     create_acls(world.admin(), [BY_HAND])
     try:

@@ -37,7 +37,8 @@ def log_beside_output() -> None:
     """Log warnings to stderr: what is printed is for the next program of a pipe."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # the stream of the moment: another command in the same process may have another
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 
