@@ -29,4 +29,4 @@ def test_a_member_is_told_what_it_may_be_given(world: World) -> None:
         delete_acls(world.admin(), [BY_HAND])
     wait_until(lambda: _sight(world, "reader-02") == [CLEAR, GREEN], 20, "reader-02 is told")
     words = ["inbox", "--as", str(world.home / "members" / "reader-02"), "--group", "sight", "--include-tests"]
-    assert {row["kind"] for row in tocsin(*words)} <= {"alert", "notice"}
+    assert {row["kind"] for row in tocsin(*words)} <= {"alert", "notice", "erasure"}
