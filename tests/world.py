@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -206,6 +207,19 @@ class World:
             lambda: len(self.inbox(member)) >= count, timeout_s, f"{count} in inbox.{member}\n{self.log()[-2000:]}"
         )
         return self.inbox(member)
+
+
+@contextmanager
+def running(home: Path, policy: dict[str, Any], *, words: Sequence[str] = ()) -> Generator[World]:
+    """A coalition of two jurisdictions, with a fan-out that has taken both lanes; `words` are its further options."""
+    world = World(home, policy)
+    try:
+        world.up()
+        world.start_fanout(words=words)
+        world.wait_lanes(2)
+        yield world
+    finally:
+        world.down()
 
 
 def tocsin(*words: str, code: int = 0) -> list[dict[str, Any]]:

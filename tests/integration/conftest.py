@@ -6,17 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.world import World, small_policy
+from tests.world import World, running, small_policy
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A coalition with a running fan-out."""
-    made = World(tmp_path_factory.mktemp("world") / "home", small_policy())
-    try:
-        made.up()
-        made.start_fanout()
-        made.wait_lanes(2)
+    with running(tmp_path_factory.mktemp("world") / "home", small_policy()) as made:
         yield made
-    finally:
-        made.down()

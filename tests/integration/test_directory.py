@@ -14,7 +14,7 @@ import yaml
 from confluent_kafka import Producer, TopicPartition
 
 from tests.load import TOPIC, publish
-from tests.world import World, small_policy, takedown, tocsin, wait_until
+from tests.world import World, running, small_policy, takedown, tocsin, wait_until
 from tocsin.deploy.policy.directory import newest, read_published
 from tocsin.deploy.policy.directory import publish as publish_document
 from tocsin.deploy.policy.document import Policy
@@ -32,14 +32,8 @@ Record = tuple[bytes | None, list[tuple[str, bytes]]]
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A coalition with a running fan-out, whose directory two root keys sign."""
-    made = World(tmp_path_factory.mktemp("directory") / "home", small_policy())
-    try:
-        made.up()
-        made.start_fanout()
-        made.wait_lanes(2)
+    with running(tmp_path_factory.mktemp("directory") / "home", small_policy()) as made:
         yield made
-    finally:
-        made.down()
 
 
 def _roots(world: World) -> list[SigningKey]:

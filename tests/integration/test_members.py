@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.attempts import Attempts
 from tests.load import TOPIC, load, publish
-from tests.world import World, agreement, small_policy, takedown, tocsin, wait_until
+from tests.world import World, agreement, running, small_policy, takedown, tocsin, wait_until
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.outbox import Outbox
 from tocsin.consumers.subscriptions import Subscription
@@ -34,14 +34,8 @@ DE_TOPIC = "alerts.de.site-taken-down.green"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A coalition with a running fan-out; its sixth member has yet to join."""
-    made = World(tmp_path_factory.mktemp("members") / "home", small_policy())
-    try:
-        made.up()
-        made.start_fanout()
-        made.wait_lanes(2)
+    with running(tmp_path_factory.mktemp("members") / "home", small_policy()) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,10 @@ from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.cli import app
 from tocsin.deploy.errors import PlanRefused, PolicyInvalid, TocsinDeployError
 from tocsin.deploy.policy.acls import create_acls, delete_acls, read_acls
-from tocsin.deploy.policy.journal import Kind, read_journal
+from tocsin.deploy.policy.journal import Kind, changes, read_journal
+from tocsin.deploy.policy.records import read_all
 from tocsin.deploy.policy.sight import readers
-from tocsin.schemas.names import DELIVERY_HOST, AlertType
+from tocsin.schemas.names import DELIVERY_HOST, POLICY_AUDIT_TOPIC, AlertType
 from tocsin.schemas.signing import SigningKey
 
 BLIND = "reader-03"
@@ -145,7 +146,7 @@ def test_widening_needs_the_approval_of_others_where_the_policy_says_so(
     assert not secretariat.sees(BLIND)
     secretariat.run("apply", "--plan", str(saved))
     assert secretariat.sees(BLIND)
-    [*_, done] = read_journal(secretariat.world.cluster.admin()).changes
+    [*_, done] = changes(one.value for one in read_all(secretariat.world.cluster.admin(), POLICY_AUDIT_TOPIC))
     assert (done.kind, [one.approver for one in done.approvals]) == (Kind.DONE, ["ann"])
     # what ends sight need not wait for what begins it
     secretariat.edit(agreements=[agreement("other", ["se", "de"], [BLIND, "reader-00"])])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.load import TOPIC, publish
-from tests.world import World, small_policy, takedown, tocsin, wait_until
+from tests.world import World, running, small_policy, takedown, tocsin, wait_until
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.models import SiteTakenDown
 
@@ -22,14 +22,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A coalition with a secretariat, where two live alerts are all that may be gained at once."""
     policy = small_policy()
     policy["members"][SECRETARIAT] = {"role": "secretariat", "jurisdiction": "se"}
-    made = World(tmp_path_factory.mktemp("secretariat") / "home", policy)
-    try:
-        made.up()
-        made.start_fanout(words=["--gains-max", str(GAINS_MAX)])
-        made.wait_lanes(2)
+    words = ["--gains-max", str(GAINS_MAX)]
+    with running(tmp_path_factory.mktemp("secretariat") / "home", policy, words=words) as made:
         yield made
-    finally:
-        made.down()
 
 
 def _takedowns(world: World, count: int) -> list[SiteTakenDown]:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final, Self, cast
+from typing import Final, cast
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import AclsUnreadable, DirectoryUnreadable, TopicsUnreadable
+from tocsin.consumers.errors import AclsUnreadable, TopicsUnreadable
 from tocsin.consumers.fanout import GROUP
 from tocsin.consumers.holds import Holds
-from tocsin.consumers.outbox_watch import OutboxWatcher
+from tocsin.consumers.members_reader import MembersReader
 from tocsin.consumers.sight import Sight
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
-from tocsin.consumers.watch import SightWatcher, TopicWatcher
+from tocsin.consumers.watch import SightWatcher
 from tocsin.schemas.bundle import Bundle, KafkaConfig
 from tocsin.schemas.bus import BusRecord
-from tocsin.schemas.directory import Directory, VersionFloor
+from tocsin.schemas.directory import Directory
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic
 from tocsin.schemas.verify import Verified, Verifier
@@ -26,18 +25,13 @@ from tocsin.schemas.verify import Verified, Verifier
 ASK_S: Final = 10.0
 
 
-class ExchangeReader:
-    """`bundle` is the fan-out's; `defaults` are for members that have set no subscription. A context manager."""
+class ExchangeReader(MembersReader):
+    """All that the fan-out decides by."""
 
     def __init__(self, bundle: Bundle, defaults: Mapping[str, Subscription]) -> None:
-        self._config = bundle.kafka_config()
-        self._defaults = defaults
-        self._topics = TopicWatcher(self._config)
+        super().__init__(bundle, defaults)
         # nothing is decided by what is read here, so nothing is put on record
         self._sight = SightWatcher(self._config, lambda _: None)
-        floor = VersionFloor(bundle.path / "directory-version")
-        self._directory = DirectoryWatcher(self._config, bundle.coalition, bundle.roots, floor)
-        self._outboxes = OutboxWatcher(self._config, self._topics, self._directory, defaults, group=GROUP)
 
     def read(self) -> None:
         """Read all of it as it is now.
@@ -45,12 +39,7 @@ class ExchangeReader:
         Raises:
             AclsUnreadable, TopicsUnreadable, DirectoryUnreadable: it cannot be told now.
         """
-        try:
-            self._topics.look()
-        except KafkaException as failure:
-            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
-        self._directory.look()
-        self._outboxes.look()
+        self.look()
         for _ in range(2):  # a right counts when two successive snapshots agree on it
             self._sight.look()
 
@@ -60,13 +49,6 @@ class ExchangeReader:
         if self._sight.sight is None:
             raise AclsUnreadable("the live ACLs have not been read yet")
         return self._sight.sight
-
-    @property
-    def directory(self) -> Directory:
-        """The members and their keys. Raises DirectoryUnreadable."""
-        if self._directory.directory is None:
-            raise DirectoryUnreadable("directory: no document that verifies")
-        return self._directory.directory
 
     @property
     def holds(self) -> Holds:
@@ -93,17 +75,6 @@ class ExchangeReader:
                 raise
         self._directory.read_to_end()
         return _verified(cast("Verifier", self._directory.verifier()), topic, record)
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._outboxes.close()
-        self._directory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _verified(verifier: Verifier, topic: AlertTopic, record: BusRecord) -> Verified:

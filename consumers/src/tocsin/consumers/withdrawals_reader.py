@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import DirectoryUnreadable, TopicsUnreadable
+from tocsin.consumers.errors import TopicsUnreadable
 from tocsin.consumers.fanout import GROUP
-from tocsin.consumers.outbox_watch import OutboxWatcher
+from tocsin.consumers.members_reader import MembersReader
 from tocsin.consumers.topics_reader import TopicsReader
-from tocsin.consumers.watch import TopicWatcher
 from tocsin.consumers.withdrawals import Retractions, Withdrawal
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
-from tocsin.schemas.directory import VersionFloor
 from tocsin.schemas.names import ledger_topic
 
 ASK_S: Final = 10.0
@@ -74,20 +71,13 @@ def read_ledgers(bundle: Bundle, apply: Mapping[str, Apply]) -> None:
         reader.close()
 
 
-class WithdrawalsReader:
-    """What the exchange knows of the retracted lineages of some lanes; `bundle` is the fan-out's. A context manager.
-
-    To `read` again costs what has come since.
-    """
+class WithdrawalsReader(MembersReader):
+    """What the exchange knows of the retracted lineages of some lanes; to `read` again costs what has come since."""
 
     def __init__(self, bundle: Bundle, of_lanes: Iterable[str]) -> None:
-        config = bundle.kafka_config()
         self._retractions = [Retractions(lane) for lane in of_lanes]
         self._ledgers = LedgersReader(bundle, {one.lane: one.apply for one in self._retractions})
-        self._topics = TopicWatcher(config)
-        floor = VersionFloor(bundle.path / "directory-version")
-        self._directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor)
-        self._outboxes = OutboxWatcher(config, self._topics, self._directory, {}, group=GROUP, acknowledgements=True)
+        super().__init__(bundle, {}, acknowledgements=True)
 
     def read(self) -> list[Withdrawal]:
         """Every retracted lineage and each member that is to know of it, as of now.
@@ -95,27 +85,12 @@ class WithdrawalsReader:
         Raises:
             TopicsUnreadable, DirectoryUnreadable: it cannot be told now.
         """
-        try:
-            self._topics.look()
-        except KafkaException as failure:
-            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
-        self._directory.look()
-        self._outboxes.look()
+        self.look()
         self._ledgers.read_to_end()
-        found = self._directory.directory
-        if found is None:
-            raise DirectoryUnreadable("directory: no document that verifies")
-        acknowledged = partial(self._outboxes.acknowledged, found)
-        return [row for one in self._retractions for row in one.report(found.members, acknowledged)]
+        acknowledged = partial(self._outboxes.acknowledged, self.directory)
+        return [row for one in self._retractions for row in one.report(self.directory.members, acknowledged)]
 
     def close(self) -> None:
         """Let go of the connections."""
         self._ledgers.close()
-        self._outboxes.close()
-        self._directory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -88,6 +89,15 @@ def jurisdiction(text: str) -> str:
     if not _JURISDICTION.fullmatch(text):
         raise NameInvalid(f"jurisdiction {text!r}: two lower-case letters, ISO 3166-1 alpha-2 or 'eu'")
     return text
+
+
+def is_valid(rule: Callable[[str], object], text: str) -> bool:
+    """Whether `text` passes a rule of this module: `member_id`, `jurisdiction`, `AlertTopic.parse`."""
+    try:
+        rule(text)
+    except NameInvalid:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

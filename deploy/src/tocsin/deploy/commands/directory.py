@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,10 @@ import typer
 
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import DraftRefused
+from tocsin.deploy.moments import moment_text
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.apply import said_clearly
+from tocsin.deploy.policy.commands import FilesOption
 from tocsin.deploy.policy.directory import CLOCK_SLACK_MS, newest, read_published
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.drafts import changes, headers_of, read_draft, sign_draft, write_draft
@@ -30,7 +31,6 @@ directory_app = typer.Typer(
 directory_app.callback()(log_beside_output)
 
 DraftArgument = Annotated[Path, typer.Argument(help="As `tocsin policy apply` wrote it.", exists=True, dir_okay=False)]
-FilesOption = Annotated[list[Path], typer.Option("--policy", help="The policy, YAML; may be given again.", exists=True)]
 
 
 @directory_app.command()
@@ -58,7 +58,11 @@ def sign(
         )
     rows = [{"": sign, "what": what, "is": text} for sign, what, text in changes(before, document)]
     if output is Output.TABLE:
-        show(rows, output, title=f"version {document.version} of {document.coalition}, until {_day(document)}")
+        show(
+            rows,
+            output,
+            title=f"version {document.version} of {document.coalition}, until {moment_text(document.expires_at)}",
+        )
     key = SigningKey.load(root, ROOT_SIGNER)
     beside = sign_draft(draft, key)
     if output is Output.JSON:
@@ -115,7 +119,10 @@ def show_directory(
         write_draft(save, document)
     expired = document.expires_at <= time.time_ns() // 1_000_000
     rows: list[dict[str, Any]] = [{"what": what, "is": text} for _, what, text in changes(None, document)]
-    head = {"what": "version", "is": f"{document.version}, until {_day(document)}{', expired' if expired else ''}"}
+    head = {
+        "what": "version",
+        "is": f"{document.version}, until {moment_text(document.expires_at)}{', expired' if expired else ''}",
+    }
     show([head, *rows], output, title=f"directory of {document.coalition}")
     if expired:
         raise DraftRefused(
@@ -136,8 +143,4 @@ def _current(policy: Policy, home: Path) -> Directory | None:
 
 
 def _head(document: Directory, signatures: int) -> dict[str, Any]:
-    return {"version": document.version, "until": _day(document), "signatures": signatures}
-
-
-def _day(document: Directory) -> str:
-    return datetime.fromtimestamp(document.expires_at / 1_000, UTC).isoformat(timespec="seconds")
+    return {"version": document.version, "until": moment_text(document.expires_at), "signatures": signatures}

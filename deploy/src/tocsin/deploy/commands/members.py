@@ -20,8 +20,9 @@ from tocsin.deploy.members.rotation import ends_now, finish, rotate
 from tocsin.deploy.members.standing import offboard, resume, suspend
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.apply import ADMINISTRATOR, said_clearly
-from tocsin.deploy.policy.commands import ByOption, show_applied, show_draft
+from tocsin.deploy.policy.commands import ByOption, FilesOption, show_applied, show_draft
 from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.schemas.signing import fingerprint
 
 member_app = typer.Typer(
     help="A member's life: it joins, changes its keys, is suspended, leaves.",
@@ -31,7 +32,6 @@ member_app = typer.Typer(
 member_app.callback()(log_beside_output)
 
 MemberArgument = Annotated[str, typer.Argument(metavar="ID", help="A member of the policy.")]
-FilesOption = Annotated[list[Path], typer.Option("--policy", help="The policy, YAML; may be given again.", exists=True)]
 WhyOption = Annotated[str, typer.Option(help="For the record; no personal data.")]
 RequestOption = Annotated[Path, typer.Option(help="What the member's `tocsin keys new` wrote.", exists=True)]
 
@@ -60,12 +60,12 @@ def onboard_member(
     show([_sealed_row(path, asked) for path in sealed], output, title=f"{member}: onboarded")
     if output is Output.TABLE:
         roots = desk.store.root_keys(desk.policy.roots).keys
-        console.print("for the paper: " + " ".join(f"--root-fingerprint {_print(one.public)}" for one in roots))
+        console.print("for the paper: " + " ".join(f"--root-fingerprint {fingerprint(one.public)}" for one in roots))
         console.print("next: tocsin policy apply FILE..., then send the sealed file", soft_wrap=True)
 
 
-def _print(public: bytes) -> str:
-    return hashlib.sha256(public).hexdigest()
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sealed_row(path: Path, request: Request) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _sealed_row(path: Path, request: Request) -> dict[str, Any]:
         "sealed": str(path),
         "key": request.key_id,
         "fingerprint": request.fingerprint,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": _sha256(path),
     }
 
 
@@ -102,7 +102,7 @@ def open_bundle(
     ]
     show(rows, output, title="opened")
     if output is Output.TABLE and not fingerprints:
-        console.print("compare these with the paper before you use it; sealed file: " + _print(sealed.read_bytes()))
+        console.print("compare these with the paper before you use it; sealed file: " + _sha256(sealed))
 
 
 @member_app.command(name="rotate")

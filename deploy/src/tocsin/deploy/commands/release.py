@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from tocsin.consumers.gains import Release
 from tocsin.consumers.outbox import Outbox
 from tocsin.deploy.commands.checks import checked_jurisdiction, checked_member
 from tocsin.deploy.commands.publish import AsOption
+from tocsin.deploy.moments import moment_text
 from tocsin.deploy.output import Output, OutputOption, log_beside_output, show
 from tocsin.schemas.bundle import Bundle
 
@@ -40,6 +40,6 @@ def release(
         "member": made.recipient,
         "jurisdiction": made.jurisdiction,
         "up to": made.live_alerts_max,
-        "until": datetime.fromtimestamp(valid_to / 1_000, UTC).isoformat(timespec="seconds"),
+        "until": moment_text(valid_to),
     }
     show([row], output, title="released")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from tocsin.consumers.sight_reader import read_sight
 from tocsin.deploy.commands.publish import AsOption
+from tocsin.deploy.moments import moment_text
 from tocsin.deploy.output import Output, OutputOption, log_beside_output, show
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.records import Sight
@@ -24,6 +24,6 @@ def sight(bundle: AsOption, output: OutputOption = Output.TABLE) -> None:
 
 
 def _rows(one: Sight) -> list[dict[str, Any]]:
-    since = datetime.fromtimestamp(one["issued_at"] / 1_000, UTC).isoformat(timespec="seconds")
+    since = moment_text(one["issued_at"])
     topics: list[str | None] = [*one["topics"]]
     return [{"jurisdiction": one["jurisdiction"], "topic": topic, "told_at": since} for topic in topics or [None]]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import structlog
 import typer
-from prometheus_client import start_http_server
 
-from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.consumers.metrics import WithdrawalsMetrics
 from tocsin.consumers.withdrawals import Withdrawal
 from tocsin.consumers.withdrawals_reader import WithdrawalsReader, lanes
 from tocsin.deploy.commands.checks import checked_lanes
+from tocsin.deploy.moments import moment_text
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.compile import FANOUT
+from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle
 
 OVERDUE = 3
@@ -59,20 +55,13 @@ def withdrawals(
 
 
 def _serve(reader: WithdrawalsReader, of_lanes: list[str], after_ms: int, port: int, every_s: float) -> None:
-    """Read and count until told to stop. What cannot be read now is read later: the metrics say how old they are."""
-    metrics, stop_asked = WithdrawalsMetrics(), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop_asked.set())
-    start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
-    console.print(f"withdrawals of {', '.join(of_lanes)}: metrics at http://127.0.0.1:{port}/metrics; Ctrl-C ends it")
-    while not stop_asked.is_set():
-        try:
-            found = reader.read()
-        except TocsinConsumerError as failure:
-            structlog.get_logger().warning("withdrawals_not_read", reason=str(failure))
-        else:
-            metrics.read(found, of_lanes, time.time_ns() // 1_000_000, after_ms)
-        stop_asked.wait(every_s)
+    metrics = WithdrawalsMetrics()
+
+    def look() -> None:
+        metrics.read(reader.read(), of_lanes, time.time_ns() // 1_000_000, after_ms)
+
+    what = f"withdrawals of {', '.join(of_lanes)}"
+    serve(metrics.registry, look, port=port, every_s=every_s, what=what, failed="withdrawals_not_read")
 
 
 def withdrawal_rows(found: list[Withdrawal], now_ms: int, after_ms: int) -> list[dict[str, Any]]:
@@ -83,13 +72,9 @@ def withdrawal_rows(found: list[Withdrawal], now_ms: int, after_ms: int) -> list
             "lineage": one.lineage,
             "member": one.member,
             "state": one.state.value,
-            "withdrawn_at": _time(one.withdrawn_ms),
-            "acknowledged_at": None if one.acknowledged_ms is None else _time(one.acknowledged_ms),
+            "withdrawn_at": moment_text(one.withdrawn_ms),
+            "acknowledged_at": None if one.acknowledged_ms is None else moment_text(one.acknowledged_ms),
             "overdue": one.overdue(now_ms, after_ms),
         }
         for one in found
     ]
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from typing import Any
 
 from tocsin.deploy.members.desk import Desk
+from tocsin.deploy.moments import moment
 from tocsin.deploy.policy.apply import Application
 from tocsin.deploy.policy.compile import logins
+from tocsin.deploy.policy.secrets import MemberKey
 from tocsin.deploy.policy.users import scram_users
 from tocsin.schemas.bundle import SIGNING_KEY
 from tocsin.schemas.directory import Directory, DirectoryKey
@@ -19,6 +20,7 @@ def roll(desk: Desk) -> list[dict[str, Any]]:
     application = Application(desk.policy, desk.admin_bundle, desk.home)
     directory = application.directory.directory if application.directory else None
     users = scram_users(desk.admin)
+    keys = _keys(directory, desk.store.known_keys(desk.policy))
     rows: list[dict[str, Any]] = []
     for name, member in application.policy.members.items():
         there = [login for login in logins(application.policy, name) if login in users]
@@ -28,7 +30,7 @@ def roll(desk: Desk) -> list[dict[str, Any]]:
                 "role": member.role,
                 "jurisdiction": member.jurisdiction,
                 "status": member.status,
-                "keys": "; ".join(_keys(desk, name, directory)) or None,
+                "keys": "; ".join(keys.get(name, ())) or None,
                 "logins": ", ".join(there) or None,
                 "bundle": _bundle(desk, name),
             }
@@ -36,20 +38,22 @@ def roll(desk: Desk) -> list[dict[str, Any]]:
     return rows
 
 
-def _keys(desk: Desk, name: str, directory: Directory | None) -> Iterator[str]:
+def _keys(directory: Directory | None, ours: Iterable[MemberKey]) -> dict[str, list[str]]:
+    """Member -> its keys and until when they count."""
     known = directory.keys if directory else {}
+    found: dict[str, list[str]] = {}
     for key in known.values():
-        if key.member == name:
-            yield f"{key.key_id} {_validity(key)}"
-    for mine in desk.store.known_keys(desk.policy):
-        if mine.member == name and mine.key_id not in known:
-            yield f"{mine.key_id} not in the directory yet"
+        found.setdefault(key.member, []).append(f"{key.key_id} {_validity(key)}")
+    for mine in ours:
+        if mine.key_id not in known:
+            found.setdefault(mine.member, []).append(f"{mine.key_id} not in the directory yet")
+    return found
 
 
 def _validity(key: DirectoryKey) -> str:
     if key.revoked:
         return "revoked"
-    begins, ends = (datetime.fromtimestamp(ms / 1_000, UTC).date() for ms in (key.valid_from, key.valid_to))
+    begins, ends = (moment(ms).date() for ms in (key.valid_from, key.valid_to))
     return f"{begins} to {ends}"
 
 

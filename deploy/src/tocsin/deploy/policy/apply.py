@@ -162,13 +162,13 @@ class Application:
         self._home = home
         self._make_keys = make_keys
         self._admin = AdminClient(admin_bundle.kafka_config())
-        self._acls = acl_client(admin_bundle.kafka_config())
+        self.acl_client = acl_client(admin_bundle.kafka_config())
         self._topics = Topics(self._admin)
         self.journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
         self.directory = self._current_directory() if DIRECTORY_TOPIC in self._topics else None
         self.policy = stay_withdrawn(self.journal.effective(policy), self.directory)
         self.desired: Desired = compile_policy(self.policy, self.now, self.journal.glass)
-        self.live = read_acls(self._acls)
+        self.live = read_acls(self.acl_client)
         self._users = scram_users(self._admin)
         # a row of a member that has left is ours to remove
         members = {*self.policy.members, *(self.directory.directory.members if self.directory else ())}
@@ -213,10 +213,14 @@ class Application:
             warnings=(*self.desired.warnings, *self._topics.warnings, *self._not_onboarded()),
         )
 
+    @property
+    def after(self) -> set[AclRow]:
+        """The ACLs as they would be once it is done."""
+        return self.live.difference(self.changes.removed).union(self.changes.created)
+
     def _sight_steps(self) -> Iterator[Step]:
-        after = (self.live - {*self.changes.removed}) | {*self.changes.created}
         touched = matched(self.desired.alert_topics, (*self.changes.created, *self.changes.removed))
-        yield from self._sight_between(AclSet(self.live), AclSet(after), self.desired, touched)
+        yield from self._sight_between(AclSet(self.live), AclSet(self.after), self.desired, touched)
 
     def _sight_between(
         self, before: AclSet, after: AclSet, desired: Desired, topics: Collection[str]
@@ -300,7 +304,7 @@ class Application:
         try:
             self._do(doing)
         finally:
-            live = read_acls(self._acls)
+            live = read_acls(self.acl_client)
             doing.confirm(live)
             done = replace(
                 change,
@@ -335,7 +339,7 @@ class Application:
         [(verb, asked)] = rows.items()
         # what was made before is not to go with what goes
         there = self.live.union(self.changes.replacing)
-        return verb.upper(), change_acls(self._acls, **rows, live=there) if asked else {}
+        return verb.upper(), change_acls(self.acl_client, **rows, live=there) if asked else {}
 
     def _apply_bundles(self) -> list[MemberKey]:
         """Bundles, keys and Kafka users of the members' logins and of our services. Returns all signing keys."""

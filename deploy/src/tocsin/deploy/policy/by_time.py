@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.errors import PlanRefused
+from tocsin.deploy.moments import moment
 from tocsin.deploy.policy.apply import Application, Applied, said_clearly
 from tocsin.deploy.policy.changes import AclChanges
 from tocsin.deploy.policy.compile import BreakGlass, compile_policy
@@ -61,14 +62,10 @@ def _of_policy(policy: Policy) -> Iterator[Ending]:
 
 
 def _of_directory(directory: Directory) -> Iterator[Ending]:
-    yield Ending("directory", f"version {directory.version}", _time(directory.expires_at))
+    yield Ending("directory", f"version {directory.version}", moment(directory.expires_at))
     for key in directory.keys.values():
         if not key.revoked:
-            yield Ending("key", key.key_id, _time(key.valid_to))
-
-
-def _time(millis: int) -> datetime:
-    return datetime.fromtimestamp(millis / 1_000, UTC)
+            yield Ending("key", key.key_id, moment(key.valid_to))
 
 
 def changed_by_time(application: Application, _: AclChanges) -> set[AclRow]:

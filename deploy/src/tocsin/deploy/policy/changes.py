@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.policy.compile import ANY_HOST, FANOUT, USER, fanout_rows, member_of, own_rows
-from tocsin.schemas.errors import NameInvalid
-from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, Tlp, jurisdiction
+from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, Tlp, is_valid, jurisdiction
 
 
 def is_ours(row: AclRow, members: Collection[str], denies: Collection[AclRow] = ()) -> bool:
@@ -27,7 +26,7 @@ def is_ours(row: AclRow, members: Collection[str], denies: Collection[AclRow] = 
         return False
     if login == FANOUT:
         lane = row.name.removeprefix("audit.")
-        return row in fanout_rows([lane] if _is_jurisdiction(lane) else [])
+        return row in fanout_rows([lane] if is_valid(jurisdiction, lane) else [])
     member = member_of(login)
     return member in members and (row in own_rows(member, login) or _is_publishing(row) or _is_direct(row))
 
@@ -40,28 +39,12 @@ def _is_sight(row: AclRow) -> bool:
 
 def _is_direct(row: AclRow) -> bool:
     what = (row.resource_type, row.operation, row.host, row.pattern)
-    return what == ("TOPIC", "READ", ANY_HOST, "LITERAL") and _is_alert_topic(row.name)
+    return what == ("TOPIC", "READ", ANY_HOST, "LITERAL") and is_valid(AlertTopic.parse, row.name)
 
 
 def _is_publishing(row: AclRow) -> bool:
     what = (row.resource_type, row.operation, row.pattern)
-    return what == ("TOPIC", "WRITE", "PREFIXED") and _is_alert_topic(f"{row.name}{Tlp.CLEAR.leaf}")
-
-
-def _is_alert_topic(name: str) -> bool:
-    try:
-        AlertTopic.parse(name)
-    except NameInvalid:
-        return False
-    return True
-
-
-def _is_jurisdiction(text: str) -> bool:
-    try:
-        jurisdiction(text)
-    except NameInvalid:
-        return False
-    return True
+    return what == ("TOPIC", "WRITE", "PREFIXED") and is_valid(AlertTopic.parse, f"{row.name}{Tlp.CLEAR.leaf}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from tocsin.deploy.policy.apply import ADMINISTRATOR, Application, Applied, appl
 from tocsin.deploy.policy.compile import Desired, compile_policy
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.journal import Journal, Step, acl_name
-from tocsin.deploy.policy.plan import Plan, approve, load_approvals, save_approval
+from tocsin.deploy.policy.plan import WIDENS, Plan, approve, load_approvals, save_approval
 from tocsin.deploy.policy.policy_files import PolicyFiles, read_files, read_policy
 from tocsin.deploy.policy.prove import Finding, findings
 from tocsin.deploy.policy.sight import Seen, look, missing, seen_by
@@ -35,6 +35,7 @@ FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Th
 PolicyOption = Annotated[
     list[Path], typer.Option("--policy", help="The policy, which says why an ACL exists.", exists=True)
 ]
+FilesOption = Annotated[list[Path], typer.Option("--policy", help="The policy, YAML; may be given again.", exists=True)]
 TopicArgument = Annotated[str, typer.Argument(help="An alert topic: alerts.de.site-taken-down.green")]
 MemberArgument = Annotated[str, typer.Argument(help="A member of the policy.")]
 PlanOption = Annotated[Path | None, typer.Option("--plan", help="Nothing but this plan, as saved.", exists=True)]
@@ -130,7 +131,7 @@ def _summary(planned: Plan, out: Path | None) -> None:
 def step_row(step: Step) -> dict[str, Any]:
     """A step of a plan as it is shown."""
     who, _, topic = step.name.partition(" ")
-    sight = step.what in ("SIGHT", "DIRECT")
+    sight = step.what in WIDENS
     return {
         "": SIGNS[step.action],
         "what": _WORDS.get(step.what, step.what),

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from tocsin.deploy.errors import DraftRefused
+from tocsin.deploy.moments import moment_text
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import decode_strict, encode
 from tocsin.schemas.directory import DOCUMENT_BYTES_MAX, ROOT_SIGNER, Directory, Roots, from_record, to_record
@@ -126,12 +126,8 @@ def changes(before: Directory | None, after: Directory) -> Iterator[tuple[str, s
     for key_id, key in after.keys.items():
         old = keys.get(key_id)
         if old is None:
-            yield "+", "key", f"{key_id} (fingerprint {fingerprint(key.public)}), until {_day(key.valid_to)}"
+            yield "+", "key", f"{key_id} (fingerprint {fingerprint(key.public)}), until {moment_text(key.valid_to)}"
         elif old != key:
-            yield "~", "key", f"{key_id}: {'revoked' if key.revoked else f'until {_day(key.valid_to)}'}"
+            yield "~", "key", f"{key_id}: {'revoked' if key.revoked else f'until {moment_text(key.valid_to)}'}"
     yield from (("-", "member", name) for name in members if name not in after.members)
     yield from (("-", "key", key_id) for key_id in keys if key_id not in after.keys)
-
-
-def _day(millis: int) -> str:
-    return datetime.fromtimestamp(millis / 1_000, UTC).isoformat(timespec="seconds")

@@ -26,7 +26,7 @@ from tocsin.deploy.policy.levels import Kind, above, beneath, beyond, together, 
 from tocsin.deploy.policy.prove import ELSEWHERE
 from tocsin.schemas.directory import SECRETARIAT_ROLE
 from tocsin.schemas.errors import NameInvalid
-from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, AlertType, Tlp, inbox_topic, member_id
+from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, AlertType, Tlp, inbox_topic, is_valid, member_id
 
 
 def import_acls(
@@ -68,7 +68,7 @@ class _Importer:
         return {
             member: [member, *sorted(login for login in principals if login.startswith(f"{member}."))]
             for member in sorted(members)
-            if _is_member_id(member)
+            if is_valid(member_id, member)
         }
 
     def _reads_inbox(self, login: str) -> bool:
@@ -278,14 +278,6 @@ class _Importer:
             row == publishing_row(login, *one) and (one[0] == place or self._is_secretariat(member))
             for one in self._kinds
         )
-
-
-def _is_member_id(text: str) -> bool:
-    try:
-        member_id(text)
-    except NameInvalid:
-        return False
-    return True
 
 
 def _lane(topic: str) -> str | None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, cast
 
 from tocsin.consumers.acl import AclRow
+from tocsin.deploy.moments import moment
 from tocsin.deploy.policy.compile import BreakGlass, member_of
 from tocsin.deploy.policy.document import Approvals, Policy, Status
 from tocsin.deploy.policy.records import Published, append_all, read_all
@@ -123,13 +124,11 @@ class Journal:
     applied_at: datetime | None = None
     rule: Approvals | None = None
     locked: set[str] = field(default_factory=set[str])
-    changes: list[Change] = field(default_factory=list[Change])
     _begun_at: datetime | None = None
     _deleting: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def apply(self, change: Change) -> None:
         """Take one record in; they come in order."""
-        self.changes.append(change)
         self._take_steps(change)
         if change.kind is Kind.BREAK_GLASS:
             self.glass.append(_glass(change))
@@ -249,12 +248,12 @@ def _change(record: PolicyChange) -> Change:
     return Change(
         change_id=record["change_id"],
         kind=Kind(record["kind"]),
-        at=_time(record["at"]),
+        at=moment(record["at"]),
         by=record["by"],
         why=record["why"],
         member=record["member"],
         topic=record["topic"],
-        until=None if record["until"] is None else _time(record["until"]),
+        until=None if record["until"] is None else moment(record["until"]),
         policy_sha256=record["policy_sha256"],
         cluster_id=record["cluster_id"],
         acls_sha256=record["acls_sha256"],
@@ -272,7 +271,3 @@ def _step(record: PolicyStep) -> Step:
 
 def _millis(at: datetime) -> int:
     return round(at.timestamp() * 1_000)
-
-
-def _time(millis: int) -> datetime:
-    return datetime.fromtimestamp(millis / 1_000, UTC)

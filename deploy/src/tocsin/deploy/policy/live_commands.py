@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from tocsin.consumers.acl import AclSet
-from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.acls import strange_acls
@@ -30,15 +29,19 @@ from tocsin.deploy.policy.commands import (
 from tocsin.deploy.policy.compile import CANARY, BreakGlass
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.drift import differences
-from tocsin.deploy.policy.emergency import break_glass
+from tocsin.deploy.policy.emergency import LIFE_MAX, break_glass
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.prove import breaches
-from tocsin.deploy.policy.watching import PolicyMetrics, Told, serve
+from tocsin.deploy.policy.watching import PolicyMetrics, Told
+from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle
 
 MetricsPortOption = Annotated[
     int | None, typer.Option(help="Run on, show nothing, and serve Prometheus metrics on 127.0.0.1.", min=1, max=65_535)
 ]
+NOT_LOOKED_AT = "policy_not_looked_at"
+HOURS_MAX = LIFE_MAX / timedelta(hours=1)
+
 EveryOption = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="With --metrics-port: look so often.")]
 
 
@@ -55,14 +58,12 @@ def prove(
     """
     policy = read_policy(*files)
     application = application_of(policy, home)
-    rows = application.live
-    if planned:
-        rows = (rows - {*application.changes.removed}) | {*application.changes.created}
+    rows = application.after if planned else application.live
     found: list[dict[str, Any]] = [
         {"invariant": one.invariant, "counter-example": one.text} for one in breaches(application.policy, AclSet(rows))
     ]
     with said_clearly("the cluster cannot be asked"):
-        strange = strange_acls(acl_client(application.admin_bundle.kafka_config()))
+        strange = strange_acls(application.acl_client)
         found += [{"invariant": "every ACL is understood", "counter-example": text} for text in strange]
         open_doors = probe(Bundle.load(home / "services" / CANARY), application.desired.alert_topics[0])
         found += [{"invariant": "nobody has rights without ACLs", "counter-example": text} for text in open_doors]
@@ -95,7 +96,7 @@ def drift(
             told.differences(found)
             metrics.drift(found)
 
-        serve(metrics, look, port=metrics_port, every_s=every, what="drift")
+        serve(metrics.registry, look, port=metrics_port, every_s=every, what="drift", failed=NOT_LOOKED_AT)
         return
     with said_clearly("the cluster cannot be asked"):
         found = [*differences(application_of(policy, home))]
@@ -122,12 +123,13 @@ def tick_policy(
         metrics, told = PolicyMetrics(), Told()
 
         def look() -> None:
-            tick(read_policy(*files), admin, home)
-            found = _endings(read_policy(*files), home)
+            policy = read_policy(*files)
+            tick(policy, admin, home)
+            found = _endings(policy, home)
             told.endings(found, datetime.now(UTC))
             metrics.tick(found)
 
-        serve(metrics, look, port=metrics_port, every_s=every, what="tick")
+        serve(metrics.registry, look, port=metrics_port, every_s=every, what="tick", failed=NOT_LOOKED_AT)
         return
     policy = read_policy(*files)
     show_applied(tick(policy, admin, home), output)
@@ -152,7 +154,7 @@ def break_glass_for(
     topic: TopicArgument,
     files: PolicyOption,
     why: Annotated[str, typer.Option(help="For the record; no personal data.")],
-    hours: Annotated[float, typer.Option(help="It ends by itself after so long.", min=0.001, max=72)] = 4,
+    hours: Annotated[float, typer.Option(help="It ends by itself after so long.", min=0.001, max=HOURS_MAX)] = 4,
     by: ByOption = ADMINISTRATOR,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,

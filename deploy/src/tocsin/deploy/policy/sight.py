@@ -63,13 +63,16 @@ def _reasons(desired: Desired) -> Mapping[AclRow | None, tuple[str, ...]]:
 
 def missing(policy: Policy, member: str, topic: AlertTopic, now: datetime) -> Iterator[Missing]:
     """What stands between `member` and sight of `topic`, for each agreement; nothing for one that gives it."""
+    mechanisms = Mechanisms(policy, now)
     for agreement in policy.agreements:
-        condition = next(_unmet(policy, agreement, member, topic, now), None)
+        condition = next(_unmet(policy, mechanisms, agreement, member, topic, now), None)
         if condition is not None:
             yield Missing(agreement.id, condition)
 
 
-def _unmet(policy: Policy, agreement: Agreement, member: str, topic: AlertTopic, now: datetime) -> Iterator[str]:
+def _unmet(
+    policy: Policy, mechanisms: Mechanisms, agreement: Agreement, member: str, topic: AlertTopic, now: datetime
+) -> Iterator[str]:
     one = policy.members[member]
     if not one.active:
         yield f"{member} is {one.status}"
@@ -82,7 +85,7 @@ def _unmet(policy: Policy, agreement: Agreement, member: str, topic: AlertTopic,
     yield from _outside(policy, agreement.to, member)
     if not agreement.in_force(now):
         yield f"not in force on {now.date()}"
-    if not Mechanisms(policy, now).allow(topic.jurisdiction, member):
+    if not mechanisms.allow(topic.jurisdiction, member):
         yield f"no transfer mechanism from {topic.jurisdiction} to {one.jurisdiction} ({one.plane}) on {now.date()}"
     for prohibition in prohibitions(policy, member, topic, now):
         yield f"prohibition {prohibition.id} forbids it: {prohibition.reason}"

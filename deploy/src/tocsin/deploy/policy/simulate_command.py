@@ -17,8 +17,7 @@ from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.commands.checks import checked_position
 from tocsin.deploy.errors import AlertNotTaken
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
-from tocsin.deploy.policy.apply import plan_policy
-from tocsin.deploy.policy.commands import CHANGES, PolicyOption, why
+from tocsin.deploy.policy.commands import CHANGES, PolicyOption, application_of, why
 from tocsin.deploy.policy.compile import FANOUT, compile_policy, subscriptions
 from tocsin.deploy.policy.directory import would_be
 from tocsin.deploy.policy.document import Policy
@@ -87,7 +86,7 @@ def _rules_after(exchange: ExchangeReader, policy: Policy, home: Path, plan: Pla
 
 def _plan(policy: Policy, home: Path, saved: Path | None) -> Plan:
     """What would be applied: the plan that was saved, if it would still be, else one made now."""
-    fresh = plan_policy(policy, LocalCluster(home).admin(), home)
+    fresh = application_of(policy, home).plan()
     if saved is None:
         return fresh
     loaded = Plan.load(saved)

@@ -1,20 +1,15 @@
-"""Services of the policy: they look again and again, log what is new, and serve it to Prometheus on 127.0.0.1."""
+"""What the services of the policy tell of what they found: metrics, and a log of what is new."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import datetime
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Gauge
 
-from tocsin.consumers.errors import TocsinConsumerError
-from tocsin.deploy.errors import TocsinDeployError
-from tocsin.deploy.output import console
 from tocsin.deploy.policy.by_time import Ending
 from tocsin.deploy.policy.drift import Difference, Kind
 
@@ -55,21 +50,6 @@ class PolicyMetrics:
         for one in found:
             self._ends.labels(one.what, one.name).set(one.ends.timestamp())
         self._looked_at.labels("tick").set(time.time())
-
-
-def serve(metrics: PolicyMetrics, look: Callable[[], None], *, port: int, every_s: float, what: str) -> None:
-    """Look until told to stop. What cannot be looked at now is looked at later: the metrics say when it last was."""
-    stop_asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop_asked.set())
-    start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
-    console.print(f"{what}: metrics at http://127.0.0.1:{port}/metrics; Ctrl-C ends it")
-    while not stop_asked.is_set():
-        try:
-            look()
-        except (TocsinDeployError, TocsinConsumerError) as failure:
-            log.warning("policy_not_looked_at", task=what, reason=str(failure))
-        stop_asked.wait(every_s)
 
 
 class Told:
