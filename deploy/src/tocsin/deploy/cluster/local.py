@@ -254,10 +254,6 @@ class LocalCluster:
         """The administrator's librdkafka settings."""
         return self.admin().kafka_config()
 
-    def broker_java_classpath(self) -> list[Path]:
-        """The checked jars."""
-        return self._classpath
-
     def run_kafka_tool(self, main_class: str, *arguments: str) -> str:
         """Run one of Kafka's own command-line tools as the administrator and return what it printed.
 
