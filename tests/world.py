@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,7 @@ import yaml
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from tocsin.deploy.cli import main
 from tocsin.deploy.cluster.local import LIGHT, LocalCluster
 from tocsin.deploy.policy.apply import apply_policy
 from tocsin.deploy.policy.document import Policy
@@ -223,13 +225,19 @@ def running(home: Path, policy: dict[str, Any], *, words: Sequence[str] = ()) ->
 
 
 def tocsin(*words: str, code: int = 0) -> list[dict[str, Any]]:
-    """What the command `tocsin` says with these words, which ends with `code`."""
-    program = "import sys; from tocsin.deploy.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words, "--output", "json"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    """What the command `tocsin` says with these words, which ends with `code`; in this process."""
+    out, err, before = StringIO(), StringIO(), sys.argv
+    sys.argv = ["tocsin", *words, "--output", "json"]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main()
+        ended: Any = 0
+    except SystemExit as end:
+        ended = end.code or 0
+    finally:
+        sys.argv = before
+    assert ended == code, err.getvalue()
+    return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
 def is_copy(message: Message) -> bool:

@@ -66,7 +66,7 @@ def test_last_copy_is_appended_within_the_bound(tmp_path: Path) -> None:
         world.up()
         world.start_fanout()
         world.wait_lanes(2)
-        for _ in range(20 if LONG else 3):
+        for _ in range(20 if LONG else 1):
             _one_round(world)
     finally:
         world.down()

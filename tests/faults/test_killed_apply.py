@@ -18,6 +18,7 @@ def test_a_killed_application_shows_nobody_too_much_and_is_taken_up_again(tmp_pa
     assert harness.cut_short > 0, "nothing was killed on the way"
 
 
+@pytest.mark.skipif(not LONG, reason="variants without a safeguard take a minute: make faults")
 @pytest.mark.timeout(300)
 def test_careless_applications_are_found_out(tmp_path: Path) -> None:
     """One that replaces a row too late, and one that shows everything for a moment."""

@@ -87,8 +87,10 @@ def test_a_long_life_keeps_every_promise(tmp_path: Path, number: int) -> None:
 
 
 GREEN: Final = "alerts.se.site-taken-down.green"
+only_long: Final = pytest.mark.skipif(not LONG, reason="a variant without a safeguard takes half a minute: make faults")
 
 
+@only_long
 def test_a_fan_out_that_forgets_whom_it_told_is_found_out(tmp_path: Path) -> None:
     """It leaves what was retracted where it is."""
     with closing(Life(tmp_path / "home", "tests.faults.forgetful")) as life:
@@ -100,6 +102,7 @@ def test_a_fan_out_that_forgets_whom_it_told_is_found_out(tmp_path: Path) -> Non
             life.rest(settle_s=5)
 
 
+@only_long
 def test_a_fan_out_that_goes_by_old_rights_is_found_out(tmp_path: Path) -> None:
     """It delivers more than 5 s after sight has ended."""
     with closing(Life(tmp_path / "home", "tests.faults.late")) as life:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,28 +80,35 @@ def _with_tools(cluster: LocalCluster, folder: Path) -> dict[str, str]:
 
 
 def test_the_exported_script_makes_the_compiled_topics_and_acls(cluster: LocalCluster, tmp_path: Path) -> None:
-    """Run with Kafka's own tools on an empty Kafka, it leaves nothing to change; and run again, it changes nothing."""
+    """Run with Kafka's own tools on an empty Kafka, it leaves nothing to change; and run again, it changes nothing.
+
+    Each of its lines starts a tool: in the short form there are those for every third ACL only.
+    """
     file, script = tmp_path / "policy.yaml", tmp_path / "make.sh"
     file.write_text(yaml.safe_dump(POLICY))
     words = ["policy", "export", str(file), "--format", "kafka-acls", "--brokers", "1", "--out", str(script)]
     assert CliRunner().invoke(app, words).exit_code == 0
-    # of alert topics, which are all alike, the first
     lines = script.read_text().splitlines(keepends=True)
+    # of alert topics, which are all alike, the first
     alerts = [line for line in lines if line.startswith("topics --create --if-not-exists --topic alerts.")]
-    script.write_text("".join(line for line in lines if line not in alerts[1:]))
+    acls = [line for line in lines if line.startswith("acls --")]
+    left_out = {*alerts[1:], *([] if LONG else {*acls} - {*acls[::3]})}
+    script.write_text("".join(line for line in lines if line not in left_out))
     environment = _with_tools(cluster, tmp_path)
     admin = AdminClient(cluster.admin_config())
     assert read_acls(admin) == set()
     policy = read_policy(file)
+    meant = compile_policy(policy, datetime.now(UTC)).rows
     subprocess.run(["sh", script], env=environment, check=True, capture_output=True)
-    assert read_acls(admin) == compile_policy(policy, datetime.now(UTC)).rows
+    made = read_acls(admin)
+    assert made == meant if LONG else made and made < meant
     planned = plan_policy(policy, cluster.admin(), cluster.home)
-    left = [(step.action, step.what) for step in planned.steps if step.what in ("TOPIC", "ACL")]
-    assert left == [("CREATE", "TOPIC")] * (len(alerts) - 1)
+    left = Counter((step.action, step.what) for step in planned.steps if step.what in ("TOPIC", "ACL"))
+    assert left == +Counter({("CREATE", "TOPIC"): len(alerts) - 1, ("CREATE", "ACL"): len(meant - made)})
     again = [line for line in lines if not line.startswith(("topics --", "acls --"))]
-    script.write_text("".join([*again, alerts[0], lines[-1]]))
+    script.write_text("".join([*again, alerts[0], acls[0]]))
     subprocess.run(["sh", script], env=environment, check=True, capture_output=True)
-    assert read_acls(admin) == compile_policy(policy, datetime.now(UTC)).rows
+    assert read_acls(admin) == made
 
 
 def _meant(world: World) -> Desired:

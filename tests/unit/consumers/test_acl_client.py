@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+
+import confluent_kafka.admin
+import pytest
+from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
 from tocsin.consumers.acl import AclRow
-from tocsin.consumers.acl_client import answer_bytes
+from tocsin.consumers.acl_client import answer_bytes, is_understood, light_rows, row_of
 
 ROW = AclRow("TOPIC", "alerts.se.", "PREFIXED", "User:bänk", "*", "READ", "ALLOW")
 
@@ -20,6 +25,38 @@ def test_other_threads_have_the_stack_that_they_had() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert 0 < int(done.stdout) < 64 * 1024 * 1024
+
+
+FIELDS = {
+    "restype": ResourceType.TOPIC.value,
+    "name": "alerts.se.",
+    "resource_pattern_type": ResourcePatternType.PREFIXED.value,
+    "principal": "User:bänk",
+    "host": "*",
+    "operation": AclOperation.READ.value,
+    "permission_type": AclPermissionType.ALLOW.value,
+}
+
+
+def test_a_row_is_read_in_kafkas_words() -> None:
+    """Also where librdkafka has another."""
+    assert row_of(FIELDS) == ROW
+    assert is_understood(ROW)
+    assert row_of({**FIELDS, "restype": ResourceType.BROKER.value}) == replace(ROW, resource_type="CLUSTER")
+
+
+@pytest.mark.parametrize("word", ["restype", "resource_pattern_type", "operation", "permission_type"])
+@pytest.mark.parametrize("value", [0, 99])
+def test_what_has_no_name_is_not_understood(word: str, value: int) -> None:
+    """Neither what the library does not know, nor what it should not say."""
+    assert not is_understood(row_of({**FIELDS, word: value}))
+
+
+def test_the_library_has_its_own_class_again_after_a_reading() -> None:
+    """Also after one that failed."""
+    with pytest.raises(TimeoutError), light_rows():
+        raise TimeoutError
+    assert confluent_kafka.admin.AclBinding is AclBinding
 
 
 def test_a_name_counts_once_and_a_row_each_time() -> None:

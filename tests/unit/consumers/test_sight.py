@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from enum import Enum
 from itertools import product
 
 import pytest
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
 from tests.unit.consumers.lane_world import GREEN, READERS, LaneWorld, rule_of, snapshot
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.consumers.acl_reader import row_of
-from tocsin.consumers.errors import AclsNotUnderstood
 from tocsin.consumers.lane_worker import SIGHT_AGE_MAX_S
 from tocsin.consumers.sight import Sight, Snapshot
 from tocsin.schemas.directory import Directory
-from tocsin.schemas.names import DELIVERY_HOST
 
 DIRECTORY: Directory = LaneWorld().directory
 BANK = READERS[0]
@@ -99,37 +93,3 @@ def test_what_was_worked_out_is_kept_only_while_nothing_changes() -> None:
     assert same.then(HAS_NOT).readers(GREEN, DIRECTORY) == {}
     assert same.then(HAS_NOT).then(HAS).readers(GREEN, DIRECTORY) == {}
     assert same.state == again.state != same.then(HAS_NOT).state
-
-
-def _binding() -> AclBinding:
-    return AclBinding(
-        ResourceType.TOPIC,
-        GREEN,
-        ResourcePatternType.LITERAL,
-        f"User:{BANK}",
-        DELIVERY_HOST,
-        AclOperation.READ,
-        AclPermissionType.ALLOW,
-    )
-
-
-def test_a_row_is_read_in_kafkas_words() -> None:
-    """One binding, one row."""
-    assert row_of(_binding()) == rule_of(BANK, GREEN)
-
-
-@pytest.mark.parametrize(
-    ("part", "unknown"),
-    [
-        ("restype", ResourceType.UNKNOWN),
-        ("resource_pattern_type", ResourcePatternType.UNKNOWN),
-        ("operation", AclOperation.UNKNOWN),
-        ("permission_type", AclPermissionType.UNKNOWN),
-    ],
-)
-def test_a_row_that_is_not_understood_fails_closed(part: str, unknown: Enum) -> None:
-    """It might be a DENY. The message names the row and what to do."""
-    binding = _binding()
-    setattr(binding, part, unknown)
-    with pytest.raises(AclsNotUnderstood, match=rf"{re.escape(GREEN)}.*of an unknown kind .*kafka-acls --list"):
-        row_of(binding)

@@ -112,12 +112,17 @@ class AclSet:
             if _applies(row, host, "READ"):
                 by_principal.setdefault(row.principal, []).append(row)
         everyone = by_principal.pop(WILDCARD_PRINCIPAL, [])
-        verdicts = dict.fromkeys(members, _verdict(everyone))
+        of_everyone = _verdict(everyone)
+        verdicts = dict.fromkeys(members if of_everyone.allowed else (), of_everyone)
         verdicts |= {who: _verdict([*own, *everyone]) for who, own in by_principal.items()}
         return {who: rule for who in sorted(verdicts) if (rule := verdicts[who].rule) and verdicts[who].allowed}
 
     def digest(self) -> bytes:
         """SHA-256 over the rows, in whatever order and however often they came. Equal for equal sets of rows only."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         # C strings carry no NUL and every row has the same number of fields: nothing can be read in two ways
         texts = {
             f"{r.resource_type}\0{r.name}\0{r.pattern}\0{r.principal}\0{r.host}\0{r.operation}\0{r.permission}\0"

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
 )
 
 from tocsin.consumers.acl import AclRow
-from tocsin.consumers.acl_client import ANSWER_BYTES_MAX, is_too_large
+from tocsin.consumers.acl_client import ANSWER_BYTES_MAX, is_too_large, is_understood, light_rows, row_of
 from tocsin.consumers.errors import AclsNotUnderstood, AclsUnreadable, TooManyAcls
 
 ROWS_MAX: Final = 100_000
@@ -40,18 +40,25 @@ def read_topic_acls(admin: AdminClient, *, timeout_s: float = TIMEOUT_S, rows_ma
         TooManyAcls: more than `rows_max` rows, or an answer that is larger than the client takes.
     """
     try:
-        bindings = admin.describe_acls(_TOPICS, request_timeout=timeout_s).result(timeout_s + 1)
+        with light_rows():
+            found: list[Any] = admin.describe_acls(_TOPICS, request_timeout=timeout_s).result(timeout_s + 1)
     except KafkaException as failure:
         if is_too_large(failure):
             raise too_many() from failure
         raise _unreadable(str(failure.args[0])) from failure
     except TimeoutError as failure:
         raise _unreadable(f"no answer in {timeout_s} s") from failure
-    if not bindings:
+    if not found:
         raise _unreadable("not a single row on topics")
-    if len(bindings) > rows_max:
-        raise too_many(len(bindings), rows_max=rows_max)
-    return [row_of(binding) for binding in bindings]
+    if len(found) > rows_max:
+        raise too_many(len(found), rows_max=rows_max)
+    rows = [row_of(fields) for fields in found]
+    if strange := next((row for row in rows if not is_understood(row)), None):
+        raise AclsNotUnderstood(
+            f"the ACL on topic {strange.name!r} for {strange.principal!r} is of an unknown kind ({strange.text()}); "
+            f"remove it (kafka-acls --list shows it) or upgrade tocsin-consumers"
+        )
+    return rows
 
 
 def too_many(count: int | None = None, *, rows_max: int = ROWS_MAX) -> TooManyAcls:
@@ -69,19 +76,3 @@ def _unreadable(why: str) -> AclsUnreadable:
         f"DescribeAcls: {why}; is the broker up, has this login DESCRIBE on CLUSTER, and are there fewer than"
         f" {ROWS_MAX} ACL rows?"
     )
-
-
-def row_of(binding: Any) -> AclRow:
-    """The row that one binding of an answer is. Raises AclsNotUnderstood."""
-    words = (
-        binding.restype.name,
-        binding.resource_pattern_type.name,
-        binding.operation.name,
-        binding.permission_type.name,
-    )
-    if "UNKNOWN" in words:
-        raise AclsNotUnderstood(
-            f"the ACL on topic {binding.name!r} for {binding.principal!r} is of an unknown kind {words}; "
-            f"remove it (kafka-acls --list shows it) or upgrade tocsin-consumers"
-        )
-    return AclRow(words[0], binding.name, words[1], binding.principal, binding.host, words[2], words[3])

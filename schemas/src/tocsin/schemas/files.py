@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from tocsin.schemas.errors import BundleInvalid, UnsafePermissions
@@ -15,7 +16,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
     What is there already, with this content and mode, is left alone.
     """
-    if path.is_file() and path.stat().st_mode & 0o777 == mode and path.read_bytes() == content:
+    if _is(path, content, mode):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -27,6 +28,14 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     finally:
         os.close(descriptor)
     part.replace(path)
+
+
+def _is(path: Path, content: bytes, mode: int) -> bool:
+    try:
+        with path.open("rb") as file:
+            return stat.S_IMODE(os.fstat(file.fileno()).st_mode) == mode and file.read() == content
+    except OSError:
+        return False
 
 
 def read_file(path: Path) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -57,12 +58,19 @@ def classpath(cache: Path | None = None) -> list[Path]:
     """
     folder = cache or jar_cache()
     jars = locked_jars()
-    missing = [jar for jar in jars if not (folder / jar.file).exists()]
-    if missing:
-        _fetch_all(missing, folder)
+    if _missing(jars, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as others:
+            # released when it is closed; whoever waited finds the jars
+            fcntl.flock(others, fcntl.LOCK_EX)
+            _fetch_all(_missing(jars, folder), folder)
     for jar in jars:
         check(jar, folder / jar.file)
     return [folder / jar.file for jar in jars]
+
+
+def _missing(jars: Iterable[Jar], folder: Path) -> list[Jar]:
+    return [jar for jar in jars if not (folder / jar.file).exists()]
 
 
 def check(jar: Jar, path: Path) -> None:
@@ -77,7 +85,6 @@ def check(jar: Jar, path: Path) -> None:
 
 
 def _fetch_all(jars: list[Jar], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("Kafka's jars"), BarColumn(), DownloadColumn(), TextColumn("{task.description}"))
     with Progress(*columns) as progress:
         task = progress.add_task("", total=sum(jar.size_bytes for jar in jars))

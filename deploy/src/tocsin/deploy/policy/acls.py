@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final
 
 import structlog
@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 )
 
 from tocsin.consumers.acl import AclRow
-from tocsin.consumers.acl_client import is_too_large
+from tocsin.consumers.acl_client import is_too_large, is_understood, light_rows, row_of
 from tocsin.consumers.acl_reader import ROWS_MAX, too_many
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.schemas.names import DELIVERY_HOST
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 # one request of 1,000 takes 0.15 s, 1,000 requests 32 s; Kafka takes 10,000 at most
 BATCH: Final = 1_000
 WAIT_S: Final = 60.0
-# so many rows are asked for one by one; to read all of 50,000 takes a second
+# of so many logins all rows are asked for one by one; to read all of 50,000 rows takes half a second
 ASKED_MAX: Final = 64
 
 # what our rows are on. One question each: kinds that this release cannot name are not asked for, nor are they ours
@@ -62,24 +62,26 @@ def strange_acls(admin: AdminClient) -> list[str]:
     Raises:
         TooManyAcls, KafkaException: as `read_acls`.
     """
-    return sorted(row.text() for row in _every(admin, ResourceType.ANY) if "UNKNOWN" in _words(row))
+    return sorted(row.text() for row in _every(admin, ResourceType.ANY) if not is_understood(row))
 
 
 def _every(admin: AdminClient, kind: ResourceType) -> list[AclRow]:
-    every = AclBindingFilter(kind, _ANY, ResourcePatternType.ANY, _ANY, _ANY, AclOperation.ANY, AclPermissionType.ANY)
     try:
-        bindings: list[Any] = admin.describe_acls(every).result(WAIT_S)
+        with light_rows():
+            found: list[Any] = admin.describe_acls(_all_of(kind, _ANY)).result(WAIT_S)
     except KafkaException as failure:
         if is_too_large(failure):
             raise too_many() from failure
         raise
-    if len(bindings) > ROWS_MAX:
-        raise too_many(len(bindings))
-    return [_row(binding) for binding in bindings]
+    if len(found) > ROWS_MAX:
+        raise too_many(len(found))
+    return [row_of(fields) for fields in found]
 
 
-def _words(row: AclRow) -> tuple[str, ...]:
-    return (row.resource_type, row.pattern, row.operation, row.permission)
+def _all_of(kind: ResourceType, principal: str) -> AclBindingFilter:
+    return AclBindingFilter(
+        kind, _ANY, ResourcePatternType.ANY, principal, _ANY, AclOperation.ANY, AclPermissionType.ANY
+    )
 
 
 class Outcome(StrEnum):
@@ -156,46 +158,36 @@ def _send(items: Sequence[Any], send: Callable[[Sequence[Any]], Any]) -> bool:
 
 def delete_filters(rows: Sequence[AclRow], live: Collection[AclRow]) -> list[AclBindingFilter]:
     """Filters that match `rows` and, among `live`, nothing else."""
-    groups: dict[AclRow, list[AclRow]] = {}
+    groups: dict[_Kind, list[AclRow]] = {}
     for row in rows:
-        groups.setdefault(_any_name(row), []).append(row)
-    there = Counter(_any_name(row) for row in live)
+        groups.setdefault(_kind(row), []).append(row)
+    there = Counter(filter(groups.__contains__, map(_kind, live if groups else ())))
     found: list[AclBindingFilter] = []
-    for together, some in groups.items():
+    for kind, some in groups.items():
         # all sight of a member: whatever else is made of that kind meanwhile is ours to remove too
-        whole = together.host == DELIVERY_HOST and there[together] == len(some)
-        found += [_whole(together)] if whole else [AclBindingFilter(*_parts(row)) for row in some]
+        whole = some[0].host == DELIVERY_HOST and there[kind] == len(some)
+        found += [_whole(some[0])] if whole else [AclBindingFilter(*_parts(row)) for row in some]
     return found
 
 
-def _any_name(row: AclRow) -> AclRow:
-    return replace(row, name="", pattern="ANY")
+_Kind = tuple[str, ...]
+_kind: Callable[[AclRow], _Kind] = attrgetter("resource_type", "principal", "host", "operation", "permission")
 
 
 def _whole(row: AclRow) -> AclBindingFilter:
-    kind, _, pattern, *rest = _parts(row)
-    return AclBindingFilter(kind, _ANY, pattern, *rest)
+    """What matches all rows of the kind of `row`, whatever they are on."""
+    kind, _, _, *rest = _parts(row)
+    return AclBindingFilter(kind, _ANY, ResourcePatternType.ANY, *rest)
 
 
 def _among(admin: AdminClient, rows: Sequence[AclRow]) -> Collection[AclRow]:
-    """Which of `rows` there are; or more than those, where it is quicker to read all."""
-    if len(rows) > ASKED_MAX:
+    """Which of `rows` there are, and more than those: it is quicker to read all of a few logins, or of everybody."""
+    principals = {row.principal for row in rows}
+    if len(principals) > ASKED_MAX:
         return read_acls(admin)
-    answers = [admin.describe_acls(AclBindingFilter(*_parts(row))) for row in rows]
-    return {_row(binding) for answer in answers for binding in answer.result(WAIT_S)}
-
-
-def _row(binding: Any) -> AclRow:
-    return AclRow(
-        # librdkafka's name for Kafka's CLUSTER
-        "CLUSTER" if binding.restype is ResourceType.BROKER else binding.restype.name,
-        binding.name,
-        binding.resource_pattern_type.name,
-        binding.principal,
-        binding.host,
-        binding.operation.name,
-        binding.permission_type.name,
-    )
+    with light_rows():
+        answers: list[Any] = [admin.describe_acls(_all_of(ResourceType.ANY, who)) for who in principals]
+        return {row_of(fields) for answer in answers for fields in answer.result(WAIT_S)}
 
 
 def _parts(row: AclRow) -> tuple[Any, ...]:

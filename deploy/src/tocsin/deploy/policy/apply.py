@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,12 +20,12 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tocsin.consumers.acl import AclRow, AclSet
+from tocsin.consumers.acl import WILDCARD_PRINCIPAL, AclRow, AclSet
 from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.deploy.policy.acls import WAIT_S, Outcome, change_acls, read_acls
 from tocsin.deploy.policy.changes import AclChanges, acl_changes
-from tocsin.deploy.policy.compile import CANARY, FANOUT, Desired, compile_policy, logins
+from tocsin.deploy.policy.compile import CANARY, FANOUT, USER, Desired, compile_policy, logins
 from tocsin.deploy.policy.directory import Current, newest, publish, read_published, stay_withdrawn, successor
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.drafts import delete_draft, draft_path, read_draft, write_draft
@@ -164,12 +165,16 @@ class Application:
         self._admin = AdminClient(admin_bundle.kafka_config())
         self.acl_client = acl_client(admin_bundle.kafka_config())
         self._topics = Topics(self._admin)
-        self.journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
-        self.directory = self._current_directory() if DIRECTORY_TOPIC in self._topics else None
-        self.policy = stay_withdrawn(self.journal.effective(policy), self.directory)
-        self.desired: Desired = compile_policy(self.policy, self.now, self.journal.glass)
-        self.live = read_acls(self.acl_client)
-        self._users = scram_users(self._admin)
+        with ThreadPoolExecutor() as at_once:
+            live = at_once.submit(read_acls, self.acl_client)
+            users = at_once.submit(scram_users, self._admin)
+            directory = at_once.submit(self._current_directory)
+            self.journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
+            self.directory = directory.result()
+            self.policy = stay_withdrawn(self.journal.effective(policy), self.directory)
+            self.desired: Desired = compile_policy(self.policy, self.now, self.journal.glass)
+            self.live = live.result()
+            self._users = users.result()
         # a row of a member that has left is ours to remove
         members = {*self.policy.members, *(self.directory.directory.members if self.directory else ())}
         changes = acl_changes(self.live, self.desired.rows, members, self.journal.denies)
@@ -182,7 +187,14 @@ class Application:
         # not before they are needed: they are made when missing, and a plan of a new cluster makes nothing
         return self._store.root_keys(self.file.roots)
 
+    @cached_property
+    def _keys(self) -> list[MemberKey]:
+        """The signing keys that there were when it was planned."""
+        return self._store.known_keys(self.policy)
+
     def _current_directory(self) -> Current | None:
+        if DIRECTORY_TOPIC not in self._topics:
+            return None
         return newest(read_published(self.admin_bundle), self.file, self._roots.keys)
 
     # -- what is to be done ------------------------------------------------------------------------------------------
@@ -219,14 +231,23 @@ class Application:
         return self.live.difference(self.changes.removed).union(self.changes.created)
 
     def _sight_steps(self) -> Iterator[Step]:
-        touched = matched(self.desired.alert_topics, (*self.changes.created, *self.changes.removed))
-        yield from self._sight_between(AclSet(self.live), AclSet(self.after), self.desired, touched)
+        changed = (*self.changes.created, *self.changes.removed)
+        touched = matched(self.desired.alert_topics, changed)
+        # of those whose rows stay, as do everybody's, nobody gains or loses
+        whose = {row.principal for row in changed}
+        everyone = WILDCARD_PRINCIPAL in whose
+        whose.add(WILDCARD_PRINCIPAL)
+        before, after = (
+            AclSet(row for row in rows if everyone or row.principal in whose) for rows in (self.live, self.after)
+        )
+        members = {name for name in self.policy.members if everyone or f"{USER}{name}" in whose}
+        yield from self._sight_between(before, after, self.desired, members, touched)
 
     def _sight_between(
-        self, before: AclSet, after: AclSet, desired: Desired, topics: Collection[str]
+        self, before: AclSet, after: AclSet, desired: Desired, members: Collection[str], topics: Collection[str]
     ) -> Iterator[Step]:
         for what, host in (("SIGHT", DELIVERY_HOST), ("DIRECT", ELSEWHERE)):
-            for one in sight_changes(before, after, desired, self.policy.members, topics, host):
+            for one in sight_changes(before, after, desired, members, topics, host):
                 yield Step("CREATE" if one.gains else "DELETE", what, f"{one.member} {one.topic}", one.reasons)
 
     def _later_steps(self) -> Iterator[Step]:
@@ -235,7 +256,7 @@ class Application:
         for moment in beginnings(self.policy, self.now):
             desired = compile_policy(self.policy, moment)
             after = AclSet(desired.rows)
-            for step in self._sight_between(before, after, desired, desired.alert_topics):
+            for step in self._sight_between(before, after, desired, self.policy.members, desired.alert_topics):
                 if step.action == "CREATE":
                     yield step._replace(reasons=(*step.reasons, f"from {moment.isoformat()}"))
             before = after
@@ -254,7 +275,7 @@ class Application:
         makes_keys = self._make_keys and not self._scoped and self._store.lacks_keys(self.policy)
         if self.directory is None and not self._roots_offline():
             yield Step("CREATE", "DIRECTORY", name)
-        elif makes_keys or self._next_directory(self._store.known_keys(self.policy)) is not None:
+        elif makes_keys or self._next_directory(self._keys) is not None:
             yield Step("CHANGE", "DIRECTORY", name)
 
     def _logins(self) -> Iterator[str]:
@@ -281,7 +302,7 @@ class Application:
 
     def apply(self, plan: Plan, approvals: Sequence[Approval] = ()) -> Applied:
         """Do it. Raises PolicyNotApplied, KafkaException."""
-        applied = Applied(plan, directory_version=self._version, draft=self._waiting_draft())
+        applied = Applied(plan, directory_version=self._version, draft=self._waiting_draft(self._keys))
         if not plan.steps:
             return applied
         doing = _Doing(plan, applied)
@@ -327,7 +348,7 @@ class Application:
             return  # what was to end has not: nothing begins
         self._topics.apply()
         doing.took("TOPIC")
-        keys = self._store.known_keys(self.policy) if self._scoped else self._apply_bundles()
+        keys = self._keys if self._scoped else self._apply_bundles()
         doing.took("USER")
         doing.applied.directory_version, doing.applied.draft = self._apply_directory(keys)
         doing.took("DIRECTORY")
@@ -346,18 +367,19 @@ class Application:
         ca_pem = (self.admin_bundle.path / CA).read_bytes()
         credentials: dict[str, Credential] = {}
         there = {*self._logins()}
+        made = False
         for folder, config in self._bundles():
             if config.login not in there:
                 continue
             bundle, fresh = self._store.bundle(folder, config, ca_pem)
             if config.login == FANOUT or (config.login != CANARY and not self._store.takes_part(config.login)):
-                self._store.make_key(folder, config.member)
+                made |= self._store.make_key(folder, config.member)
             if fresh or config.login not in self._users:
                 password = read_secret(bundle.path / PASSWORD).decode().strip()
                 credentials[config.login] = Credential(bundle.config.mechanism, password)
         set_users(self._admin, credentials)
         self._store.give_token_keys(self.policy)
-        return self._store.known_keys(self.policy)
+        return self._store.known_keys(self.policy) if made else self._keys
 
     def _bundles(self) -> Iterator[tuple[Path, BundleConfig]]:
         for service in (FANOUT, CANARY):
@@ -395,16 +417,16 @@ class Application:
         """Where the draft of the next version is, or would be; None while root keys sign here."""
         return draft_path(self._home, self._version + 1) if self._roots_offline() else None
 
-    def _waiting_draft(self) -> Path | None:
+    def _waiting_draft(self, keys: Sequence[MemberKey]) -> Path | None:
         """The draft that is there and is needed."""
         path = self._draft_path
-        needed = path is not None and path.exists() and self._successor(self._store.known_keys(self.policy)) is not None
+        needed = path is not None and path.exists() and self._successor(keys) is not None
         return path if needed else None
 
     def _apply_directory(self, keys: Sequence[MemberKey]) -> tuple[int, Path | None]:
         """The version that is in force then, and the draft that waits for signatures."""
         document = self._next_directory(keys)
-        path, waiting = self._draft_path, self._waiting_draft()
+        path, waiting = self._draft_path, self._waiting_draft(keys)
         if path is not None and document is not None:
             write_draft(path, document)
             return self._version, path

@@ -369,7 +369,12 @@ class _Compiler:
     def _agreement_rows(self, agreement: Agreement) -> Iterator[tuple[AclRow, str]]:
         # what a group names beyond the members' jurisdictions has no topics yet
         places = sorted(self._policy.expand(agreement.alerts_of).intersection(self._lanes))
-        labels = agreement.up_to.and_below()
+        topics = {
+            place: [
+                AlertTopic(place, kind, tlp).name for kind in agreement.types for tlp in agreement.up_to.and_below()
+            ]
+            for place in places
+        }
         for member in self._policy.matching(agreement.to):
             one = self._policy.members[member]
             prohibited = self._prohibited.get(member, frozenset[str]())
@@ -378,12 +383,10 @@ class _Compiler:
                 if transfer is None and place != one.jurisdiction:
                     continue
                 by = "" if place == one.jurisdiction or transfer is None else f" by {transfer.text}"
-                for kind in agreement.types:
-                    for tlp in labels:
-                        topic = AlertTopic(place, kind, tlp).name
-                        if topic not in prohibited:
-                            for row in self._reading_rows(agreement, member, topic):
-                                yield row, f"agreement {agreement.id}{by}"
+                for topic in topics[place]:
+                    if topic not in prohibited:
+                        for row in self._reading_rows(agreement, member, topic):
+                            yield row, f"agreement {agreement.id}{by}"
 
     def _reading_rows(self, agreement: Agreement, member: str, topic: str) -> Iterator[AclRow]:
         if not agreement.direct:

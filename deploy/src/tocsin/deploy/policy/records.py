@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.deploy.policy.acls import WAIT_S
@@ -36,19 +36,37 @@ def read_all(admin_bundle: Bundle, topic: str) -> list[Published]:
             "group.id": "admin.reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            # the end is told by an answer that waited so long for more
+            "fetch.wait.max.ms": 10,
+            # should the oldest go after its place was asked for
+            "auto.offset.reset": "earliest",
         }
     )
     try:
-        # not 0: the oldest may have gone, and a place that is not there is the end for the client library
-        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        return _to_end(consumer, topic)
+        deadline = time.monotonic() + WAIT_S
+        consumer.assign([_oldest(consumer, topic, deadline)])
+        return _to_end(consumer, topic, deadline)
     finally:
         consumer.close()
 
 
-def _to_end(consumer: Consumer, topic: str) -> list[Published]:
+def _oldest(consumer: Consumer, topic: str, deadline: float) -> TopicPartition:
+    """The place of the oldest record. A consumer that is told "the beginning" takes half a second to ask for it."""
+    place = TopicPartition(topic, 0)
+    while time.monotonic() < deadline:
+        try:
+            place.offset, _ = consumer.get_watermark_offsets(place, WAIT_S)
+        except KafkaException as failure:
+            if failure.args[0].code() not in _NO_LEADER_YET:
+                raise
+            time.sleep(0.1)
+        else:
+            return place
+    raise _not_read(topic)
+
+
+def _to_end(consumer: Consumer, topic: str, deadline: float) -> list[Published]:
     found: list[Published] = []
-    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         message = consumer.poll(1.0)
         error = message.error() if message else None
@@ -61,7 +79,11 @@ def _to_end(consumer: Consumer, topic: str) -> list[Published]:
         pairs = cast("list[tuple[str, bytes | None]]", message.headers() or [])
         headers = [(name, content) for name, content in pairs if content is not None]
         found.append(Published(message.value() or b"", headers))
-    raise PolicyNotApplied(f"{topic} could not be read to its end in {WAIT_S:.0f} s; run the command again")
+    raise _not_read(topic)
+
+
+def _not_read(topic: str) -> PolicyNotApplied:
+    return PolicyNotApplied(f"{topic} could not be read to its end in {WAIT_S:.0f} s; run the command again")
 
 
 def append_all(admin_bundle: Bundle, topic: str, key: str, records: Iterable[Published]) -> None:
@@ -70,7 +92,9 @@ def append_all(admin_bundle: Bundle, topic: str, key: str, records: Iterable[Pub
     Raises:
         PolicyNotApplied: not all of them were acknowledged.
     """
-    producer = Producer({**admin_bundle.kafka_config(), "enable.idempotence": True, "message.max.bytes": 2_200_000})
+    # one request at a time keeps the order; what comes twice does no harm, and an idempotent producer starts slowly
+    settings = {"max.in.flight.requests.per.connection": 1, "message.max.bytes": 2_200_000}
+    producer = Producer({**admin_bundle.kafka_config(), **settings})
     failures: list[KafkaError] = []
     for record in records:
         producer.produce(

@@ -189,10 +189,12 @@ class SecretStore:
         """Whether a member's login has no key yet."""
         return any(not self.takes_part(login) for name in policy.members for login in logins(policy, name))
 
-    def make_key(self, folder: Path, member: str) -> None:
-        """Make the signing key of a bundle when there is none. A member's is better made by the member."""
-        if not (folder / SIGNING_KEY).exists():
+    def make_key(self, folder: Path, member: str) -> bool:
+        """Make the signing key of a bundle when there is none; whether it was made. A member's own is better."""
+        missing = not (folder / SIGNING_KEY).exists()
+        if missing:
             SigningKey.generate(member).save(folder / SIGNING_KEY)
+        return missing
 
     @staticmethod
     def keys_in(folder: Path, member: str) -> list[MemberKey]:

@@ -40,7 +40,8 @@ def readers(acls: AclSet, members: Collection[str], topic: str, host: str = DELI
     From another `host`: which of their own clients may read it.
     """
     found = acls.readers(topic, host, [f"{USER}{member}" for member in members])
-    return {member: found[f"{USER}{member}"] for member in sorted(members) if f"{USER}{member}" in found}
+    named = ((who.removeprefix(USER), rule) for who, rule in found.items())
+    return {member: rule for member, rule in named if member in members}
 
 
 def look(acls: AclSet, desired: Desired, member: str, topic: str) -> Seen:
