@@ -43,7 +43,7 @@ test: lint types  ## lint, types, unit and integration tests (real Kafka), short
 	pytest --numprocesses 2 --dist loadfile --durations 12
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
-	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/integration/test_policy_files.py
+	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py
 
 bench: setup  ## copies a second, CPU and latency, beside two plain loops (ten minutes, on a quiet machine)
 	@python -m tests.bench

@@ -102,7 +102,7 @@ def test_no_copy_before_its_decision_even_for_a_reader_of_uncommitted_data(tmp_p
         fanout = world.start_fanout(name="worker")
         world.wait_lanes(2)
         with load(world, 0.005):
-            for _ in range(50 if LONG else 5):
+            for _ in range(50 if LONG else 3):
                 time.sleep(1.3)
                 world.stop_fanout(fanout, signal.SIGKILL)
                 fanout = world.start_fanout(name="worker")
