@@ -249,7 +249,7 @@ def test_no_command_line_is_too_long() -> None:
 def test_what_a_shell_would_read_otherwise_is_quoted() -> None:
     """A star is no file name, and a name is never a command."""
     row = AclRow("TOPIC", "a b;$(x)'\"", "LITERAL", "User:a b", "*", "READ", "ALLOW")
-    assert [row] == [*_script_rows(kafka_acls(Desired((), (), (Grant(row, ()),), ()), brokers=1))]
+    assert [row] == [*_script_rows(kafka_acls(Desired(NOW, (), (), (Grant(row, ()),), ()), brokers=1))]
 
 
 def test_the_command_writes_files(tmp_path: Path) -> None:

@@ -67,15 +67,11 @@ def answer_bytes(rows: Iterable[AclRow]) -> int:
 
 
 _ONE_READING = threading.Lock()
-_WORDS: Final[Mapping[str, Mapping[int, str]]] = {
-    name: {one.value: one.name for one in words}
-    for name, words in (
-        ("restype", ResourceType),
-        ("resource_pattern_type", ResourcePatternType),
-        ("operation", AclOperation),
-        ("permission_type", AclPermissionType),
-    )
-}
+_PATTERNS: Final = {one.value: one.name for one in ResourcePatternType}
+_OPERATIONS: Final = {one.value: one.name for one in AclOperation}
+_PERMISSIONS: Final = {one.value: one.name for one in AclPermissionType}
+# BROKER is librdkafka's name for Kafka's CLUSTER
+_KINDS: Final = {one.value: "CLUSTER" if one is ResourceType.BROKER else one.name for one in ResourceType}
 
 
 @contextmanager
@@ -95,10 +91,15 @@ def light_rows() -> Generator[None]:
 
 def row_of(fields: Mapping[str, Any]) -> AclRow:
     """A row that was read; a word that this release has no name for is UNKNOWN."""
-    kind, pattern, operation, permission = (words.get(fields[name], _UNKNOWN) for name, words in _WORDS.items())
-    # librdkafka's name for Kafka's CLUSTER
-    kind = "CLUSTER" if kind == ResourceType.BROKER.name else kind
-    return AclRow(kind, fields["name"], pattern, fields["principal"], fields["host"], operation, permission)
+    return AclRow(
+        _KINDS.get(fields["restype"], _UNKNOWN),
+        fields["name"],
+        _PATTERNS.get(fields["resource_pattern_type"], _UNKNOWN),
+        fields["principal"],
+        fields["host"],
+        _OPERATIONS.get(fields["operation"], _UNKNOWN),
+        _PERMISSIONS.get(fields["permission_type"], _UNKNOWN),
+    )
 
 
 def is_understood(row: AclRow) -> bool:

@@ -134,7 +134,7 @@ def change_acls(
     deadline = time.monotonic() + (0 if refused else WAIT_S)
     while True:
         left = [row for row, outcome in outcomes.items() if outcome is not Outcome.APPLIED]
-        there = _among(admin, left)
+        there = there_among(admin, left)
         outcomes |= {row: Outcome.APPLIED for row in left if (row in there) == wanted[row]}
         if Outcome.UNCONFIRMED not in outcomes.values() or time.monotonic() > deadline:
             break
@@ -180,8 +180,12 @@ def _whole(row: AclRow) -> AclBindingFilter:
     return AclBindingFilter(kind, _ANY, ResourcePatternType.ANY, *rest)
 
 
-def _among(admin: AdminClient, rows: Sequence[AclRow]) -> Collection[AclRow]:
-    """Which of `rows` there are, and more than those: it is quicker to read all of a few logins, or of everybody."""
+def there_among(admin: AdminClient, rows: Sequence[AclRow]) -> Collection[AclRow]:
+    """Which of `rows` there are, and more than those: it is quicker to read all of a few logins, or of everybody.
+
+    Raises:
+        TooManyAcls, KafkaException: as `read_acls`.
+    """
     principals = {row.principal for row in rows}
     if len(principals) > ASKED_MAX:
         return read_acls(admin)

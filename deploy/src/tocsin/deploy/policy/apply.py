@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 from tocsin.consumers.acl import WILDCARD_PRINCIPAL, AclRow, AclSet
 from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.errors import PolicyNotApplied
-from tocsin.deploy.policy.acls import WAIT_S, Outcome, change_acls, read_acls
+from tocsin.deploy.policy.acls import WAIT_S, Outcome, change_acls, read_acls, there_among
 from tocsin.deploy.policy.changes import AclChanges, acl_changes
 from tocsin.deploy.policy.compile import CANARY, FANOUT, USER, Desired, compile_policy, logins
 from tocsin.deploy.policy.directory import Current, newest, publish, read_published, stay_withdrawn, successor
@@ -76,15 +76,23 @@ class Applied:
 
 
 def plan_policy(
-    policy: Policy, admin_bundle: Bundle, home: Path, *, by: str = ADMINISTRATOR, make_keys: bool = False
+    policy: Policy,
+    admin_bundle: Bundle,
+    home: Path,
+    *,
+    by: str = ADMINISTRATOR,
+    make_keys: bool = False,
+    meant: Desired | None = None,
 ) -> Plan:
     """What applying `policy` now would do, and the same way; nothing is changed.
+
+    `meant` is what it is compiled to now, for who has that already.
 
     Raises:
         PolicyInvalid, PolicyNotApplied: as applying it would.
     """
     with said_clearly("the cluster cannot be asked"):
-        application = Application(policy, admin_bundle, home, by=by, make_keys=make_keys)
+        application = Application(policy, admin_bundle, home, by=by, make_keys=make_keys, meant=meant)
         plan = application.plan()
         released = count_releases(admin_bundle, plan.gains, application.now) if plan.gains else {}
         return plan.model_copy(update={"releases": released})
@@ -100,11 +108,13 @@ def apply_policy(
     approvals: Sequence[Approval] = (),
     narrowing: bool = False,
     make_keys: bool = False,
+    meant: Desired | None = None,
 ) -> Applied:
     """Apply `policy`, and if a `plan` is given nothing but that plan; secrets go under `home`.
 
     With `narrowing`, only what ends sight: in an emergency it need not wait for the approval of what begins it.
     A member that was not onboarded gets no login; with `make_keys` it does, and its signing keys are made here.
+    `meant` is what the policy is compiled to now, for who has that already.
 
     Raises:
         PolicyInvalid: it asks for more than a cluster can hold.
@@ -113,7 +123,7 @@ def apply_policy(
     """
     with said_clearly("the cluster refused"):
         only = _ending if narrowing else None
-        application = Application(policy, admin_bundle, home, by=by, only=only, make_keys=make_keys)
+        application = Application(policy, admin_bundle, home, by=by, only=only, make_keys=make_keys, meant=meant)
         now = application.plan()
         if plan is not None:
             plan.check(now)
@@ -153,8 +163,9 @@ class Application:
         by: str = ADMINISTRATOR,
         only: Only | None = None,
         make_keys: bool = False,
+        meant: Desired | None = None,
     ) -> None:
-        self.now = datetime.now(UTC)
+        self.now = meant.at if meant else datetime.now(UTC)
         store = SecretStore(home)
         self.file = policy
         self.admin_bundle = admin_bundle
@@ -165,6 +176,7 @@ class Application:
         self._admin = AdminClient(admin_bundle.kafka_config())
         self.acl_client = acl_client(admin_bundle.kafka_config())
         self._topics = Topics(self._admin)
+        self._topics.ask(meant.topics if meant else ())
         with ThreadPoolExecutor() as at_once:
             live = at_once.submit(read_acls, self.acl_client)
             users = at_once.submit(scram_users, self._admin)
@@ -172,7 +184,9 @@ class Application:
             self.journal = read_journal(admin_bundle) if POLICY_AUDIT_TOPIC in self._topics else Journal()
             self.directory = directory.result()
             self.policy = stay_withdrawn(self.journal.effective(policy), self.directory)
-            self.desired: Desired = compile_policy(self.policy, self.now, self.journal.glass)
+            if meant is None or self.policy is not policy or self.journal.glass:
+                meant = compile_policy(self.policy, self.now, self.journal.glass)
+            self.desired = meant
             self.live = live.result()
             self._users = users.result()
         # a row of a member that has left is ours to remove
@@ -325,13 +339,13 @@ class Application:
         try:
             self._do(doing)
         finally:
-            live = read_acls(self.acl_client)
-            doing.confirm(live)
+            doing.confirm(there_among(self.acl_client, (*self.changes.created, *self.changes.removed)))
+            left = self.after if doing.ended else read_acls(self.acl_client)
             done = replace(
                 change,
                 kind=Kind.DONE if doing.ended else Kind.FAILED,
                 at=datetime.now(UTC),
-                acls_sha256=AclSet(live).digest().hex(),
+                acls_sha256=AclSet(left).digest().hex(),
                 # when all was done, what was done is what was begun
                 steps=() if doing.ended else tuple(applied.steps),
             )

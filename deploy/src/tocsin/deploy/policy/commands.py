@@ -103,9 +103,9 @@ def plan(
 
     Exit codes: 0 nothing to do, 3 there are changes, 1 failed, 2 usage.
     """
-    policy = sound(files)
+    policy, meant = sound(files)
     with busy("planning"):
-        planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by, make_keys=make_keys)
+        planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by, make_keys=make_keys, meant=meant)
     show([step_row(step) for step in (*planned.steps, *planned.later)], output, title="would change, or will by itself")
     warn(planned.warnings)
     if out is not None:
@@ -175,7 +175,7 @@ def apply(
 
     Exit codes: 0 all of it is applied, 1 failed, refused or unconfirmed, 2 usage. Running it again is safe.
     """
-    policy = sound(files)
+    policy, meant = sound(files)
     planned = None if saved is None else Plan.load(saved)
     approvals = [] if saved is None else [*load_approvals(saved)]
     admin = LocalCluster(home).admin()
@@ -189,6 +189,7 @@ def apply(
             approvals=approvals,
             narrowing=narrowing,
             make_keys=make_keys,
+            meant=meant,
         )
     show_applied(applied, output)
 
@@ -286,14 +287,14 @@ def why(reasons: tuple[str, ...]) -> str:
     return ", ".join(reasons) or "not in the policy: made by hand, or of an earlier one"
 
 
-def sound(files: Iterable[Path]) -> Policy:
-    """The policy in `files`, if what it must never come to does not come of it."""
+def sound(files: Iterable[Path]) -> tuple[Policy, Desired]:
+    """The policy in `files` and what it means now, if what it must never come to does not come of it."""
     read = read_files(*files)
-    _, found = _tried(read)
+    meant, found = _tried(read)
     if found:
         more = f" (and {len(found) - 1} more: tocsin policy check FILE...)" if len(found) > 1 else ""
         raise PolicyInvalid(f"{read.where(found[0].place)}: {found[0].line}{more}")
-    return read.policy
+    return read.policy, meant
 
 
 def _tried(read: PolicyFiles) -> tuple[Desired, list[Finding]]:

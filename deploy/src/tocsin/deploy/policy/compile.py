@@ -96,8 +96,9 @@ class BreakGlass:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What the cluster should have. `warnings` are parts that do nothing, e.g. agreements that share with nobody."""
+    """What the cluster should have `at` a moment. `warnings` are parts that do nothing, e.g. share with nobody."""
 
+    at: datetime
     topics: tuple[Topic, ...]
     logins: tuple[str, ...]
     grants: tuple[Grant, ...]
@@ -134,6 +135,7 @@ def compile_policy(policy: Policy, now: datetime, glass: Sequence[BreakGlass] = 
             " share fewer labels"
         )
     return Desired(
+        at=now,
         topics=tuple(_topics(policy)),
         logins=(FANOUT, CANARY, *(login for name in policy.members for login in logins(policy, name))),
         grants=tuple(Grant(row, tuple(why)) for row, why in reasons.items()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,6 @@ from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
 from tocsin.deploy.policy.acls import WAIT_S, read_acls
 from tocsin.deploy.policy.commands import CHANGES, SIGNS, FilesArgument, sound, warn
-from tocsin.deploy.policy.compile import compile_policy
 from tocsin.deploy.policy.export import Format, kafka_acls, strimzi
 from tocsin.deploy.policy.imported import TODO, Known
 from tocsin.deploy.policy.importing import import_acls
@@ -52,8 +50,7 @@ def export_policy(
 
     Whoever applies them writes ACLs from then on, not this tool: docs/policy-files.md, "Who writes".
     """
-    policy = sound(files)
-    desired = compile_policy(policy, datetime.now(UTC))
+    policy, desired = sound(files)
     warn(desired.warnings)
     if form is Format.KAFKA_ACLS:
         _write(kafka_acls(desired, brokers=brokers), out)

@@ -35,6 +35,7 @@ class Topics:
         self._admin = admin
         self._copies, self._min_isr = replication(len(cluster.brokers))
         self._there: Mapping[str, TopicMetadata] = cluster.topics
+        self._settings: dict[str, Any] = {}
         self._wrong: list[ConfigResource] = []
         self._missing: list[Topic] = []
         self.created: list[str] = []
@@ -43,6 +44,13 @@ class Topics:
 
     def __contains__(self, name: str) -> bool:
         return name in self._there
+
+    def ask(self, wanted: Sequence[Topic]) -> None:
+        """Ask for the settings of those of `wanted` that are there, which `plan` needs: the answer takes a while."""
+        asked = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in wanted if topic.name in self]
+        if asked:
+            answers = self._admin.describe_configs(asked)
+            self._settings.update({resource.name: future for resource, future in answers.items()})
 
     def plan(self, wanted: Sequence[Topic]) -> None:
         """Find out what is missing or has other settings.
@@ -93,15 +101,10 @@ class Topics:
 
     def _settings_to_change(self, wanted: Sequence[Topic]) -> list[ConfigResource]:
         topics = [topic for topic in wanted if topic.name in self]
-        if not topics:
-            return []
-        asked = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
-        found: dict[str, dict[str, Any]] = {
-            resource.name: future.result(WAIT_S) for resource, future in self._admin.describe_configs(asked).items()
-        }
+        self.ask([topic for topic in topics if topic.name not in self._settings])
         changes: list[ConfigResource] = []
         for topic in topics:
-            now = found[topic.name]
+            now: dict[str, Any] = self._settings[topic.name].result(WAIT_S)
             wrong = {key: value for key, value in self._config(topic).items() if now[key].value != value}
             if wrong:
                 changes.append(_settings(topic.name, wrong))
