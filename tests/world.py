@@ -245,11 +245,12 @@ def is_copy(message: Message) -> bool:
     return not (message.key() or b"").startswith((b"line-test/", b"sight/"))
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Wait until `holds`, or fail."""
+def wait_until(holds: Callable[[], bool], timeout_s: float, what: str | Callable[[], str]) -> None:
+    """Wait until `holds`, or fail and say `what` was awaited, as it is then."""
     deadline = time.monotonic() + timeout_s
     while not holds():
-        assert time.monotonic() < deadline, f"not in {timeout_s:.0f} s: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not in {timeout_s:.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.1)
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,7 +29,6 @@ from confluent_kafka.admin import (
 
 from tests.acl_cases import LOCALHOST, NAMES, PRINCIPALS, Case, cases
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.consumers.acl_process import AclProcess
 from tocsin.consumers.acl_reader import read_topic_acls
 from tocsin.consumers.errors import AclsNotUnderstood, AclsUnreadable, TooManyAcls
 from tocsin.deploy.cluster.local import LocalCluster
@@ -228,10 +224,6 @@ def test_rows_of_unknown_kind_are_refused(broker: Broker) -> None:
     )
     with pytest.raises(AclsNotUnderstood, match=r"alerts\.us.*User:bank-fr.*UNKNOWN"):
         _read_until_refused(broker)
-    with closing(AclProcess(broker.cluster.admin_config())) as process:
-        for _ in range(2):
-            with pytest.raises(AclsNotUnderstood, match=r"alerts\.us.*User:bank-fr.*UNKNOWN"):
-                process.read()
 
 
 def _read_until_refused(broker: Broker) -> None:
@@ -248,39 +240,6 @@ def test_too_many_rows_are_refused(broker: Broker) -> None:
     assert set(read_topic_acls(broker.admin, rows_max=3)) == {BASE, *rows}
     with pytest.raises(TooManyAcls, match="3 ACL rows"):
         read_topic_acls(broker.admin, rows_max=2)
-
-
-def test_a_process_of_its_own_reads_the_same_and_sends_what_is_new(broker: Broker) -> None:
-    """The very same rows while nothing changes, others at once; killed, it is started again by the question after."""
-    rows = [AclRow("TOPIC", f"a{number}", "PREFIXED", "User:ü", "192.0.2.1", "READ", "DENY") for number in range(300)]
-    broker.set_acls(rows)
-    before = _children()
-    with closing(AclProcess(broker.cluster.admin_config())) as process:
-        first = process.read()
-        assert set(first) == {BASE, *rows}
-        assert process.read() is first
-        broker.set_acls(rows[:100])
-        assert set(process.read()) == {BASE, *rows[:100]}
-        [child] = _children() - before
-        os.kill(child, signal.SIGKILL)
-        with pytest.raises(AclsUnreadable, match=r"has ended or hangs .*it is started again"):
-            process.read()
-        assert set(process.read()) == {BASE, *rows[:100]}
-    assert _children() == before
-
-
-def _children() -> set[int]:
-    """Of whichever thread of this process (proc(5))."""
-    lists = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for some in lists for pid in some.read_text().split()}
-
-
-def test_a_process_of_its_own_says_what_is_wanting(broker: Broker) -> None:
-    """In the same words, as often as it is asked."""
-    with closing(AclProcess(broker.config(LOGINS[0]))) as process:
-        for _ in range(2):
-            with pytest.raises(AclsUnreadable, match="DESCRIBE on CLUSTER"):
-                process.read()
 
 
 def test_login_that_may_not_ask_is_told_what_it_needs(broker: Broker) -> None:

@@ -43,11 +43,6 @@ class ExchangeReader(MembersReader):
         for _ in range(2):  # a right counts when two successive snapshots agree on it
             self._sight.look()
 
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._sight.close()
-        super().close()
-
     @property
     def sight(self) -> Sight:
         """Who may be given what, by the live ACLs. Raises AclsUnreadable."""

@@ -493,21 +493,14 @@ class Lane:
             if member.jurisdiction == self.jurisdiction and name in context.inboxes and name not in tx.mark.behind:
                 tx.copies.append(line_test(self.jurisdiction, context, name))
 
-    def may_have_to_tell(self, context: Context) -> bool:
-        """Whether somebody's sight may be other than what it was told."""
-        return self._told_of != self._telling_of(context)
-
     def tell_sight(self, tx: Transaction, context: Context) -> None:
         """Tell members what they may be given of this jurisdiction, where they were told something else, or nothing."""
-        if not self.may_have_to_tell(context):
+        state = (context.sight.state, context.directory.version, context.inboxes, frozenset(tx.mark.behind))
+        if state == self._told_of:
             return
         tell_sight(tx, context, self.jurisdiction, self.ledger.sights, self.copies_max)
         if not tx.sights:
-            self._told_of = self._telling_of(context)
-
-    def _telling_of(self, context: Context) -> tuple[object, ...]:
-        behind = frozenset(self.ledger.mark.behind)
-        return (context.sight.state, context.directory.version, context.inboxes, behind)
+            self._told_of = state
 
     # -- members whose inbox refuses ---------------------------------------------------------------------------------
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -59,10 +58,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Who the fan-out is: its Kafka login, its coalition, its name, how it signs and how often it tests lines.
-
-    `telling` is held by the one lane that tells members of their sight: of a new policy all lanes have much to tell.
-    """
+    """Who the fan-out is: its Kafka login, its coalition, its name, how it signs and how often it tests lines."""
 
     config: KafkaConfig
     coalition: str
@@ -71,7 +67,6 @@ class Exchange:
     line_test_ms: int
     gains_max: int
     scratch: Path | None
-    telling: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(slots=True)
@@ -185,25 +180,13 @@ class LaneWorker(threading.Thread):
                 self._stop_asked.wait(0.1)
                 continue
             self._verify_again(context, pool)
-            with self._its_turn_to_tell(lane, context) as tells:
-                tx = self._fill(lane, context, tells=tells)
-                self._write(pair, lane, tx)
+            tx = self._fill(lane, context)
+            self._write(pair, lane, tx)
             reader.report(tx.positions)
             if not pair.doubtful:
                 self._pay_refusing(pair, lane, context)
             self._report_held(lane.gains.held(context.gains_max))
             busy = bool(self._pending) or lane.has_work(context)
-
-    @contextmanager
-    def _its_turn_to_tell(self, lane: Lane, context: Context) -> Generator[bool]:
-        """Whether this transaction is to tell members of their sight: not while another lane does."""
-        telling = self._exchange.telling
-        tells = lane.may_have_to_tell(context) and telling.acquire(blocking=False)
-        try:
-            yield tells
-        finally:
-            if tells:
-                telling.release()
 
     def _report_held(self, held: Mapping[str, int]) -> None:
         """Say who has gained too much at once to be given it, and what to do."""
@@ -262,7 +245,7 @@ class LaneWorker(threading.Thread):
             self._log.warning("deliveries_stopped", reason=reason)
             self._stale = reason
 
-    def _fill(self, lane: Lane, context: Context, *, tells: bool) -> Transaction:
+    def _fill(self, lane: Lane, context: Context) -> Transaction:
         tx = lane.begin(context)
         decided = 0
         while self._pending and not lane.must_wait(tx, self._pending[0].outcome(context)):
@@ -271,8 +254,7 @@ class LaneWorker(threading.Thread):
             decided += 1
         lane.take_changes(tx, context, LINEAGES_BUSY if decided else LINEAGES_IDLE)
         lane.test_line(tx, context, self._exchange.line_test_ms)
-        if tells:
-            lane.tell_sight(tx, context)
+        lane.tell_sight(tx, context)
         return tx
 
     def _write(self, pair: TransactionPair, lane: Lane, tx: Transaction) -> None:

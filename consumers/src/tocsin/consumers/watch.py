@@ -17,7 +17,8 @@ from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from tocsin.consumers.acl import AclSet
-from tocsin.consumers.acl_process import AclProcess
+from tocsin.consumers.acl_client import acl_client
+from tocsin.consumers.acl_reader import read_topic_acls
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.consumers.sight import Sight, Snapshot
 from tocsin.schemas.bundle import KafkaConfig
@@ -95,30 +96,18 @@ class SightWatcher(Watcher):
 
     def __init__(self, config: KafkaConfig, keep: Callable[[Snapshot], None]) -> None:
         super().__init__("sight", ACL_POLL_S)
-        self._acls = AclProcess({**config, **ADMIN})
+        self._admin = acl_client({**config, **ADMIN})
         self._keep = keep
         self._snapshot: Snapshot | None = None
         self.sight: Sight | None = None
 
-    def run(self) -> None:
-        """Look until stopped."""
-        try:
-            super().run()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """End the process that reads. For who looks without starting the thread."""
-        self._acls.close()
-
     def look(self) -> None:
         """Read all ACL rows on topics, and put them on record where they are not."""
         asked_at = time.monotonic()
-        rows, before = self._acls.read(), self._snapshot
-        acls = before.acls if before is not None and before.acls.rows is rows else AclSet(rows)
+        acls = AclSet(read_topic_acls(self._admin))
         snapshot = Snapshot(acls, acls.digest(), asked_at, time.time_ns() // 1_000_000)
         # one that is not recorded counts as the earlier of two: what it lacks is missing in the next sight
-        earlier, self._snapshot = before, snapshot
+        earlier, self._snapshot = self._snapshot, snapshot
         self._keep(snapshot)
         if self.sight is not None and self.sight.latest is earlier:
             self.sight = self.sight.then(snapshot)
