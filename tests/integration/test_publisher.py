@@ -194,6 +194,15 @@ def test_a_right_that_is_missing_is_named_and_once_given_delivers(own: World, tm
     assert (found[row["alert"]], found[alert.header.alert_id]) == (1, 1)
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Children heed Ctrl-C, also where it is ignored by who started the tests: a shell does so in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_ctrl_c_says_what_waits(own: World, tmp_path: Path) -> None:
     """SIGINT while it delivers: exit code 130, the rows on stdout, and nothing is lost."""
     file = _one_line(tmp_path, 3)
