@@ -161,7 +161,8 @@ def main() -> int:
         return 0
     table = Table("what", "figure")
     for name, value in asdict(found).items():
-        table.add_row(name, f"{value:,.2f}" if isinstance(value, float) else f"{value:,}")
+        said = "none" if value is None else f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+        table.add_row(name, said)
     Console().print(table)
     return 0
 
