@@ -119,10 +119,6 @@ class AclSet:
 
     def digest(self) -> bytes:
         """SHA-256 over the rows, in whatever order and however often they came. Equal for equal sets of rows only."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> bytes:
         # C strings carry no NUL and every row has the same number of fields: nothing can be read in two ways
         texts = {
             f"{r.resource_type}\0{r.name}\0{r.pattern}\0{r.principal}\0{r.host}\0{r.operation}\0{r.permission}\0"

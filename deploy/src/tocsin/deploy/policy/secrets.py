@@ -209,11 +209,7 @@ class SecretStore:
         """
         fresh = not (folder / PASSWORD).exists()
         if not fresh and (folder / CONFIG).exists():
-            known = Bundle.load(folder)
-            config = config.model_copy(update={"mechanism": known.config.mechanism})
-            # the configuration is written last
-            if known.config == config and (folder / CA).exists() and (folder / CA).read_bytes() == ca_pem:
-                return known, False
+            config = config.model_copy(update={"mechanism": Bundle.load(folder).config.mechanism})
         password = secrets.token_urlsafe(24) if fresh else read_secret(folder / PASSWORD).decode().strip()
         return write_bundle(folder, config, password=password, ca_pem=ca_pem), fresh
 

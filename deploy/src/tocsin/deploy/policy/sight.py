@@ -39,9 +39,8 @@ def readers(acls: AclSet, members: Collection[str], topic: str, host: str = DELI
 
     From another `host`: which of their own clients may read it.
     """
-    found = acls.readers(topic, host, [f"{USER}{member}" for member in members])
-    named = ((who.removeprefix(USER), rule) for who, rule in found.items())
-    return {member: rule for member, rule in named if member in members}
+    names = {f"{USER}{member}": member for member in members}
+    return {names[who]: rule for who, rule in acls.readers(topic, host, names).items() if who in names}
 
 
 def look(acls: AclSet, desired: Desired, member: str, topic: str) -> Seen:
