@@ -12,7 +12,7 @@ SECRET_MODE = 0o600
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` atomically and durably: a crash leaves the old content or the new, never half.
+    """Replace `path` atomically: a crash leaves the old content or the new, never half; `sync_folder` makes it last.
 
     What is there already, with this content and mode, is left alone.
     """
@@ -20,14 +20,22 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        # os.write may write less than all, on a full disk without an error
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Make durable what `path` lists: new, replaced and removed names outlast a power cut once this returns."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fchmod(descriptor, mode)
-        os.write(descriptor, content)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    part.replace(path)
 
 
 def _is(path: Path, content: bytes, mode: int) -> bool:
