@@ -17,6 +17,9 @@ TocsinConsumerError
 ├── SubscriptionInvalid  ours: a subscription that cannot be written, and why
 ├── HoldInvalid          ours: a hold that cannot be written, and why
 ├── NotSecretariat       ours: only a secretariat may say so
+├── NoteInvalid          theirs: a signed note, checkpoint or proof must not be believed
+├── LogInvalid           ours: the folder of a sealed log cannot be gone on with; the message names the file
+├── LogForked            theirs: a log's head was not shown to continue the one seen before; carries both
 └── OutboxError          theirs: the outbox cannot be written or read (right, network, broker)
 """
 
@@ -97,6 +100,23 @@ class HoldInvalid(TocsinConsumerError):
 
 class NotSecretariat(TocsinConsumerError):
     """Only a secretariat may say so."""
+
+
+class NoteInvalid(TocsinConsumerError):
+    """A signed note, checkpoint or proof must not be believed; the message says why."""
+
+
+class LogInvalid(TocsinConsumerError):
+    """The folder of a sealed log cannot be gone on with; the message names the file and says what to do."""
+
+
+class LogForked(TocsinConsumerError):
+    """A log's head was not shown to continue the one seen before. `seen` and `offered` are both signed notes."""
+
+    def __init__(self, reason: str, *, seen: bytes, offered: bytes) -> None:
+        super().__init__(reason)
+        self.seen = seen
+        self.offered = offered
 
 
 class OutboxError(TocsinConsumerError):

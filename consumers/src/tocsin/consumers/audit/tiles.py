@@ -1,0 +1,122 @@
+"""A log's hashes and entries as files of 256 (https://c2sp.org/tlog-tiles): their names, content and reading. Pure."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias
+
+from tocsin.consumers.audit.merkle import HASH_BYTES, Node, ReadHashes, root_of
+from tocsin.consumers.errors import LogInvalid
+
+TILE_HEIGHT: Final = 8
+TILE_WIDTH: Final = 1 << TILE_HEIGHT
+ENTRY_BYTES_MAX: Final = 65_535
+
+_RESTORE: Final = "restore it from a copy of this log"
+
+Fetch: TypeAlias = Callable[[str], bytes]
+"""Hands out a file of the log by its name, `tile/0/x001/234`. What it raises is passed on."""
+
+
+def tile_name(level: int, index: int, width: int = TILE_WIDTH) -> str:
+    """`tile/<level>/<index>`, and `.p/<width>` where it is partial: `tile/0/x001/234.p/7`."""
+    return f"tile/{level}/{_numbered(index, width)}"
+
+
+def bundle_name(index: int, width: int = TILE_WIDTH) -> str:
+    """`tile/entries/<index>`, and `.p/<width>` where it is partial."""
+    return f"tile/entries/{_numbered(index, width)}"
+
+
+def _numbered(index: int, width: int) -> str:
+    groups = [f"{index % 1000:03}"]
+    while index := index // 1000:
+        groups.append(f"x{index % 1000:03}")
+    return "/".join(reversed(groups)) + ("" if width == TILE_WIDTH else f".p/{width}")
+
+
+def width_at(level: int, index: int, size: int) -> int:
+    """How wide a tile of a log of `size` is: 256, less at the right edge, 0 where there is none."""
+    return max(0, min(TILE_WIDTH, (size >> TILE_HEIGHT * level) - index * TILE_WIDTH))
+
+
+# -- entries ---------------------------------------------------------------------------------------------------------
+
+
+def encode_bundle(entries: Iterable[bytes]) -> bytes:
+    """The file of up to 256 entries, each after its length (2 bytes, big-endian).
+
+    Raises:
+        ValueError: an entry is longer than ENTRY_BYTES_MAX.
+    """
+    found = bytearray()
+    for entry in entries:
+        if len(entry) > ENTRY_BYTES_MAX:
+            raise ValueError(f"an entry of {len(entry)} bytes; {ENTRY_BYTES_MAX} is the most that a log holds")
+        found += struct.pack(">H", len(entry)) + entry
+    return bytes(found)
+
+
+def read_bundle(index: int, size: int, fetch: Fetch) -> list[bytes]:
+    """The entries of a bundle of a log of `size`. They are not compared with the tree.
+
+    Raises:
+        LogInvalid: it holds fewer entries or more, or part of one.
+    """
+    width = width_at(0, index, size)
+    name = bundle_name(index, width)
+    content = fetch(name)
+    found, at = list[bytes](), 0
+    while at + 2 <= len(content):
+        (length,) = struct.unpack_from(">H", content, at)
+        found.append(content[at + 2 : at + 2 + length])
+        at += 2 + length
+    if at != len(content) or len(found) != width:
+        raise LogInvalid(f"{name}: not {width} whole entries; {_RESTORE}")
+    return found
+
+
+# -- hashes ----------------------------------------------------------------------------------------------------------
+
+
+def read_tile(level: int, index: int, size: int, fetch: Fetch) -> list[bytes]:
+    """The hashes of a tile of a log of `size`.
+
+    Raises:
+        LogInvalid: it holds fewer or more than it must.
+    """
+    width = width_at(level, index, size)
+    name = tile_name(level, index, width)
+    content = fetch(name)
+    if len(content) != width * HASH_BYTES:
+        raise LogInvalid(f"{name}: {len(content)} bytes, not {width * HASH_BYTES}; {_RESTORE}")
+    return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
+
+
+def hashes_of(size: int, fetch: Fetch) -> ReadHashes:
+    """Reads nodes of a log of `size` from its tiles, each once for all that are asked for together.
+
+    The hashes are as trustworthy as the tiles: verify a proof that is made of them before it is believed.
+
+    Raises (when asked):
+        LogInvalid: a tile has a wrong length.
+        ValueError: a node is not complete at this size.
+    """
+
+    def read(nodes: Sequence[Node]) -> list[bytes]:
+        tiles: dict[tuple[int, int], list[bytes]] = {}
+        found: list[bytes] = []
+        for node in nodes:
+            if (node.number + 1) << node.level > size:
+                raise ValueError(f"{node} is not complete in a log of {size}")
+            tile, height = divmod(node.level, TILE_HEIGHT)
+            first = node.number << height
+            at = tile, first >> TILE_HEIGHT
+            if at not in tiles:
+                tiles[at] = read_tile(*at, size, fetch)
+            first %= TILE_WIDTH
+            found.append(root_of(tiles[at][first : first + (1 << height)]))
+        return found
+
+    return read
