@@ -6,7 +6,7 @@ Proofs are made from hashes that a `ReadHashes` hands out, so no more of a tree 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Final, NamedTuple, TypeAlias
 
@@ -20,6 +20,9 @@ class Node(NamedTuple):
     level: int
     number: int
 
+
+_Leaves: TypeAlias = tuple[int, int]
+"""A subtree, complete or not, by its first leaf and the one after its last."""
 
 ReadHashes: TypeAlias = Callable[[Sequence[Node]], Sequence[bytes]]
 """Hands out the hashes of nodes, in their order. It is asked once for each proof, for all nodes together."""
@@ -94,16 +97,7 @@ def inclusion_proof(index: int, size: int, read: ReadHashes) -> list[bytes]:
     """
     if not 0 <= index < size:
         raise ValueError(f"no leaf {index} in a tree of {size}")
-    start, end, beside = 0, size, list[tuple[int, int]]()
-    while end - start > 1:
-        middle = _middle(start, end)
-        if index < middle:
-            beside.append((middle, end))
-            end = middle
-        else:
-            beside.append((start, middle))
-            start = middle
-    return _hashes(beside[::-1], read)
+    return _hashes([beside for _, beside in _descent(index, size)][::-1], read)
 
 
 def consistency_proof(old: int, size: int, read: ReadHashes) -> list[bytes]:
@@ -116,22 +110,27 @@ def consistency_proof(old: int, size: int, read: ReadHashes) -> list[bytes]:
         raise ValueError(f"a tree of {size} cannot continue one of {old}")
     if old == 0:
         return []
-    start, end, beside = 0, size, list[tuple[int, int]]()
-    while end != old:
-        middle = _middle(start, end)
-        if old <= middle:
-            beside.append((middle, end))
-            end = middle
-        else:
-            beside.append((start, middle))
-            start = middle
+    subtree, others = (0, size), list[_Leaves]()
+    for below, beside in _descent(old - 1, size):
+        if subtree[1] == old:
+            break
+        subtree = below
+        others.append(beside)
     # where the old tree is itself a left subtree of the new one, its root is known to whoever verifies
-    return _hashes([*([(start, end)] if start else []), *beside[::-1]], read)
+    return _hashes([*([subtree] if subtree[0] else []), *others[::-1]], read)
 
 
-def _middle(start: int, end: int) -> int:
-    """Where RFC 6962 splits these leaves: after the largest power of two that is less than all of them."""
-    return start + (1 << (end - start - 1).bit_length() - 1)
+def _descent(leaf: int, size: int) -> Iterator[tuple[_Leaves, _Leaves]]:
+    """From the whole tree down to a leaf: each smaller subtree that has it, and the one beside that."""
+    start, end = 0, size
+    while end - start > 1:
+        # after the largest power of two that is less than all of them
+        middle = start + (1 << (end - start - 1).bit_length() - 1)
+        if leaf < middle:
+            beside, end = (middle, end), middle
+        else:
+            beside, start = (start, middle), middle
+        yield (start, end), beside
 
 
 def _nodes(start: int, end: int) -> list[Node]:
@@ -144,7 +143,7 @@ def _nodes(start: int, end: int) -> list[Node]:
     return found
 
 
-def _hashes(subtrees: Sequence[tuple[int, int]], read: ReadHashes) -> list[bytes]:
+def _hashes(subtrees: Sequence[_Leaves], read: ReadHashes) -> list[bytes]:
     """The hash of each subtree, which need not be complete."""
     nodes = [_nodes(start, end) for start, end in subtrees]
     hashes = iter(read([node for group in nodes for node in group]))

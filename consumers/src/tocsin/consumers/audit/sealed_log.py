@@ -136,9 +136,7 @@ class SealedLog:
         self._edge = self._recovered_edge(head, sealed)
         # the partial tile of each level and the partial bundle; and full ones that are not written yet
         self._tiles = [
-            read_tile(level, (head.size >> TILE_HEIGHT * level) // TILE_WIDTH, head.size, self._fetch)
-            if (head.size >> TILE_HEIGHT * level) % TILE_WIDTH
-            else []
+            read_tile(level, _next_tile(level, head.size), head.size, self._fetch)
             for level in range(_levels(head.size))
         ]
         self._bundle = self._last_bundle(head.size)
@@ -208,7 +206,7 @@ class SealedLog:
 
     def _partial(self) -> dict[str, bytes]:
         found = {
-            tile_name(level, (self.size >> TILE_HEIGHT * level) // TILE_WIDTH, len(tile)): b"".join(tile)
+            tile_name(level, _next_tile(level, self.size), len(tile)): b"".join(tile)
             for level, tile in enumerate(self._tiles)
             if tile
         }
@@ -276,10 +274,8 @@ class SealedLog:
 
     def _last_bundle(self, size: int) -> list[bytes]:
         index, width = divmod(size, TILE_WIDTH)
-        if not width:
-            return []
         entries = read_bundle(index, size, self._fetch)
-        if [leaf_hash(entry) for entry in entries] != self._tiles[0]:
+        if entries and [leaf_hash(entry) for entry in entries] != self._tiles[0]:
             raise LogInvalid(f"{bundle_name(index, width)}: not the entries of its tile; {_NO_ENTRIES_LOST}")
         return entries
 
@@ -287,6 +283,11 @@ class SealedLog:
 def _levels(size: int) -> int:
     """How many levels of tiles a log of `size` has."""
     return -(-size.bit_length() // TILE_HEIGHT)
+
+
+def _next_tile(level: int, size: int) -> int:
+    """The tile that the next hash of a level belongs to: its partial tile, if there is one."""
+    return size >> TILE_HEIGHT * (level + 1)
 
 
 def _edge_tiles(size: int) -> list[str]:

@@ -59,12 +59,14 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
 
 
 def read_bundle(index: int, size: int, fetch: Fetch) -> list[bytes]:
-    """The entries of a bundle of a log of `size`. They are not compared with the tree.
+    """The entries of a bundle of a log of `size`, none where there is none. They are not compared with the tree.
 
     Raises:
         LogInvalid: it holds fewer entries or more, or part of one.
     """
     width = width_at(0, index, size)
+    if width == 0:
+        return []
     name = bundle_name(index, width)
     content = fetch(name)
     found, at = list[bytes](), 0
@@ -81,12 +83,14 @@ def read_bundle(index: int, size: int, fetch: Fetch) -> list[bytes]:
 
 
 def read_tile(level: int, index: int, size: int, fetch: Fetch) -> list[bytes]:
-    """The hashes of a tile of a log of `size`.
+    """The hashes of a tile of a log of `size`, none where there is none.
 
     Raises:
         LogInvalid: it holds fewer or more than it must.
     """
     width = width_at(level, index, size)
+    if width == 0:
+        return []
     name = tile_name(level, index, width)
     content = fetch(name)
     if len(content) != width * HASH_BYTES:
