@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from confluent_kafka.admin import (
 
 from tests.acl_cases import LOCALHOST, NAMES, PRINCIPALS, Case, cases
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.consumers.acl_reader import read_topic_acls
+from tocsin.consumers.acl_client import acl_client
+from tocsin.consumers.acl_reader import TopicAcls, read_topic_acls
 from tocsin.consumers.errors import AclsNotUnderstood, AclsUnreadable, TooManyAcls
 from tocsin.deploy.cluster.local import LocalCluster
 
@@ -224,6 +226,10 @@ def test_rows_of_unknown_kind_are_refused(broker: Broker) -> None:
     )
     with pytest.raises(AclsNotUnderstood, match=r"alerts\.us.*User:bank-fr.*UNKNOWN"):
         _read_until_refused(broker)
+    acls = TopicAcls(acl_client(broker.cluster.admin_config()))
+    for _ in range(2):
+        with pytest.raises(AclsNotUnderstood, match=r"alerts\.us.*User:bank-fr.*UNKNOWN"):
+            acls.read()
 
 
 def _read_until_refused(broker: Broker) -> None:
@@ -240,6 +246,17 @@ def test_too_many_rows_are_refused(broker: Broker) -> None:
     assert set(read_topic_acls(broker.admin, rows_max=3)) == {BASE, *rows}
     with pytest.raises(TooManyAcls, match="3 ACL rows"):
         read_topic_acls(broker.admin, rows_max=2)
+
+
+def test_what_is_read_again_is_the_very_same_set_until_a_row_changes(broker: Broker) -> None:
+    """Nothing is made of an answer that is the one before; one row more, or one less, is seen at once."""
+    rows = [AclRow("TOPIC", f"a{number}", "PREFIXED", "User:ü", "192.0.2.1", "READ", "DENY") for number in range(300)]
+    acls = TopicAcls(acl_client(broker.cluster.admin_config()))
+    for now in (rows, rows[1:], [*rows[1:], replace(rows[0], host="*")], rows):
+        broker.set_acls(now)
+        first = acls.read()
+        assert set(first.rows) == {BASE, *now}
+        assert acls.read() is first
 
 
 def test_login_that_may_not_ask_is_told_what_it_needs(broker: Broker) -> None:

@@ -42,6 +42,14 @@ def test_each_member_is_told_its_own_sight_and_no_more() -> None:
     assert _tell(world) == NOTHING
 
 
+def test_many_are_told_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until all are."""
+    monkeypatch.setattr("tocsin.consumers.lane_sight.TOLD_MAX", 1)
+    world = LaneWorld([(BANK, GREEN), (ISP, GREEN)])
+    assert sorted([*_tell(world), *_tell(world)]) == [BANK, ISP]
+    assert _tell(world) == NOTHING
+
+
 def test_a_change_is_told_to_whom_it_concerns() -> None:
     """A right that is new counts at the second look, one that is gone at the first; none left is told as well."""
     world = LaneWorld([(BANK, GREEN), (ISP, GREEN)])

@@ -15,6 +15,9 @@ from tocsin.consumers.lane_records import sight_told
 from tocsin.consumers.lane_transaction import Context, Transaction
 from tocsin.schemas.names import AlertTopic, AlertType, Tlp
 
+TOLD_MAX: Final = 50
+"""In one transaction: all lanes tell at once when a policy is new, and each inbox is a partition to write to."""
+
 
 def tell_sight(tx: Transaction, context: Context, lane: str, told: Mapping[str, str], copies_max: int) -> None:
     """Tell whoever has been `told` something else, unless its inbox refuses: it is told once that takes copies again.
@@ -30,7 +33,7 @@ def tell_sight(tx: Transaction, context: Context, lane: str, told: Mapping[str, 
             continue
         if not topics and (before is None or not before.startswith(f"{topic_id}/")):
             continue  # it was never told of any: there is nothing to take back
-        if len(tx.copies) >= copies_max:
+        if len(tx.copies) >= copies_max or len(tx.sights) >= TOLD_MAX:
             return
         tx.copies.append(sight_told(lane, context, member, topics))
         tx.sights[member] = word

@@ -38,8 +38,9 @@ class Sight:
         known = self._readers.get((topic, directory.version))
         if known is None:
             members = [f"{PRINCIPAL_PREFIX}{member}" for member in directory.members if directory.is_active(member)]
-            before = self.earlier.acls.readers(topic, DELIVERY_HOST, members)
             now = self.latest.acls.readers(topic, DELIVERY_HOST, members)
+            same = self.earlier.acls is self.latest.acls
+            before = now if same else self.earlier.acls.readers(topic, DELIVERY_HOST, members)
             known = {
                 principal.removeprefix(PRINCIPAL_PREFIX): now[principal].text()
                 for principal in members

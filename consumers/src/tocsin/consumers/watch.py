@@ -16,9 +16,8 @@ import structlog
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from tocsin.consumers.acl import AclSet
 from tocsin.consumers.acl_client import acl_client
-from tocsin.consumers.acl_reader import read_topic_acls
+from tocsin.consumers.acl_reader import TopicAcls
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.consumers.sight import Sight, Snapshot
 from tocsin.schemas.bundle import KafkaConfig
@@ -96,7 +95,7 @@ class SightWatcher(Watcher):
 
     def __init__(self, config: KafkaConfig, keep: Callable[[Snapshot], None]) -> None:
         super().__init__("sight", ACL_POLL_S)
-        self._admin = acl_client({**config, **ADMIN})
+        self._acls = TopicAcls(acl_client({**config, **ADMIN}))
         self._keep = keep
         self._snapshot: Snapshot | None = None
         self.sight: Sight | None = None
@@ -104,10 +103,11 @@ class SightWatcher(Watcher):
     def look(self) -> None:
         """Read all ACL rows on topics, and put them on record where they are not."""
         asked_at = time.monotonic()
-        acls = AclSet(read_topic_acls(self._admin))
-        snapshot = Snapshot(acls, acls.digest(), asked_at, time.time_ns() // 1_000_000)
+        acls, earlier = self._acls.read(), self._snapshot
+        digest = earlier.digest if earlier is not None and earlier.acls is acls else acls.digest()
+        snapshot = Snapshot(acls, digest, asked_at, time.time_ns() // 1_000_000)
         # one that is not recorded counts as the earlier of two: what it lacks is missing in the next sight
-        earlier, self._snapshot = self._snapshot, snapshot
+        self._snapshot = snapshot
         self._keep(snapshot)
         if self.sight is not None and self.sight.latest is earlier:
             self.sight = self.sight.then(snapshot)
