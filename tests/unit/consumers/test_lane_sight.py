@@ -14,6 +14,7 @@ from tocsin.schemas.codec import decode
 BANK, ISP = "bank-de", "isp-de"
 Told = dict[str, list[str]]
 NOTHING: Final[Told] = {}
+NEVER_MS: Final = 2**62
 
 
 def _tell(world: LaneWorld) -> Told:
@@ -46,8 +47,15 @@ def test_many_are_told_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until all are."""
     monkeypatch.setattr("tocsin.consumers.lane_sight.TOLD_MAX", 1)
     world = LaneWorld([(BANK, GREEN), (ISP, GREEN)])
-    assert sorted([*_tell(world), *_tell(world)]) == [BANK, ISP]
+    first = _tell(world)
+    assert world.lane.has_to_tell(world.context(), NEVER_MS)
+    assert sorted([*first, *_tell(world)]) == [BANK, ISP]
     assert _tell(world) == NOTHING
+    assert not world.lane.has_to_tell(world.context(), NEVER_MS)
+    assert world.lane.has_to_tell(world.context(), 1_000), "a test of the line is due"
+    world.grants -= {(ISP, GREEN)}
+    world.look()
+    assert world.lane.has_to_tell(world.context(), NEVER_MS)
 
 
 def test_a_change_is_told_to_whom_it_concerns() -> None:

@@ -486,7 +486,7 @@ class Lane:
         The record that each inbox and the ledger get by that also lets Kafka erase what was withdrawn: it compacts a
         log only when something is appended. A test is never owed: an inbox that does not take it misses it.
         """
-        if context.now_ms - tx.mark.tested_at < every_ms:
+        if not self._test_due(context, every_ms):
             return
         tx.mark = replace(tx.mark, tested_at=context.now_ms)
         for name, member in context.directory.members.items():
@@ -495,12 +495,25 @@ class Lane:
 
     def tell_sight(self, tx: Transaction, context: Context) -> None:
         """Tell members what they may be given of this jurisdiction, where they were told something else, or nothing."""
-        state = (context.sight.state, context.directory.version, context.inboxes, frozenset(tx.mark.behind))
-        if state == self._told_of:
+        if not self._sight_to_tell(context):
             return
         tell_sight(tx, context, self.jurisdiction, self.ledger.sights, self.copies_max)
         if not tx.sights:
-            self._told_of = state
+            self._told_of = self._telling_of(context)
+
+    def has_to_tell(self, context: Context, test_every_ms: int) -> bool:
+        """Whether a test of the line is due, or somebody's sight may be other than what it was told."""
+        return self._test_due(context, test_every_ms) or self._sight_to_tell(context)
+
+    def _test_due(self, context: Context, every_ms: int) -> bool:
+        return context.now_ms - self.ledger.mark.tested_at >= every_ms
+
+    def _sight_to_tell(self, context: Context) -> bool:
+        return self._told_of != self._telling_of(context)
+
+    def _telling_of(self, context: Context) -> tuple[object, ...]:
+        behind = frozenset(self.ledger.mark.behind)
+        return (context.sight.state, context.directory.version, context.inboxes, behind)
 
     # -- members whose inbox refuses ---------------------------------------------------------------------------------
 

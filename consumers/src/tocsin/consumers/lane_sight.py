@@ -16,7 +16,7 @@ from tocsin.consumers.lane_transaction import Context, Transaction
 from tocsin.schemas.names import AlertTopic, AlertType, Tlp
 
 TOLD_MAX: Final = 50
-"""In one transaction: all lanes tell at once when a policy is new, and each inbox is a partition to write to."""
+"""In one transaction: each inbox is a partition to write to, and alerts wait meanwhile."""
 
 
 def tell_sight(tx: Transaction, context: Context, lane: str, told: Mapping[str, str], copies_max: int) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -58,7 +59,11 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Who the fan-out is: its Kafka login, its coalition, its name, how it signs and how often it tests lines."""
+    """Who the fan-out is: its Kafka login, its coalition, its name, how it signs and how often it tests lines.
+
+    `telling` is held by the one lane that has a word for many members: all lanes have when they begin, and after a
+    change of the policy, and each inbox costs the broker as much as if it were given an alert.
+    """
 
     config: KafkaConfig
     coalition: str
@@ -67,6 +72,7 @@ class Exchange:
     line_test_ms: int
     gains_max: int
     scratch: Path | None
+    telling: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(slots=True)
@@ -180,13 +186,25 @@ class LaneWorker(threading.Thread):
                 self._stop_asked.wait(0.1)
                 continue
             self._verify_again(context, pool)
-            tx = self._fill(lane, context)
-            self._write(pair, lane, tx)
+            with self._turn_to_tell(lane, context) as tells:
+                tx = self._fill(lane, context, tells=tells)
+                self._write(pair, lane, tx)
             reader.report(tx.positions)
             if not pair.doubtful:
                 self._pay_refusing(pair, lane, context)
             self._report_held(lane.gains.held(context.gains_max))
             busy = bool(self._pending) or lane.has_work(context)
+
+    @contextmanager
+    def _turn_to_tell(self, lane: Lane, context: Context) -> Generator[bool]:
+        """Whether this transaction is to hold tests of the line and words on sight: not while another lane's does."""
+        telling = self._exchange.telling
+        tells = lane.has_to_tell(context, self._exchange.line_test_ms) and telling.acquire(blocking=False)
+        try:
+            yield tells
+        finally:
+            if tells:
+                telling.release()
 
     def _report_held(self, held: Mapping[str, int]) -> None:
         """Say who has gained too much at once to be given it, and what to do."""
@@ -245,7 +263,7 @@ class LaneWorker(threading.Thread):
             self._log.warning("deliveries_stopped", reason=reason)
             self._stale = reason
 
-    def _fill(self, lane: Lane, context: Context) -> Transaction:
+    def _fill(self, lane: Lane, context: Context, *, tells: bool) -> Transaction:
         tx = lane.begin(context)
         decided = 0
         while self._pending and not lane.must_wait(tx, self._pending[0].outcome(context)):
@@ -253,8 +271,9 @@ class LaneWorker(threading.Thread):
             lane.decide(tx, context, judged.record.source, judged.outcome(context), judged.sha256)
             decided += 1
         lane.take_changes(tx, context, LINEAGES_BUSY if decided else LINEAGES_IDLE)
-        lane.test_line(tx, context, self._exchange.line_test_ms)
-        lane.tell_sight(tx, context)
+        if tells:
+            lane.test_line(tx, context, self._exchange.line_test_ms)
+            lane.tell_sight(tx, context)
         return tx
 
     def _write(self, pair: TransactionPair, lane: Lane, tx: Transaction) -> None:

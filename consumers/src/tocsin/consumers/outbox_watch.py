@@ -47,7 +47,8 @@ class OutboxWatcher(Watcher):
         group: str,
         acknowledgements: bool = False,
     ) -> None:
-        super().__init__("outboxes", POLL_S)
+        # of a thousand members' outboxes the broker is asked for every end
+        super().__init__("outboxes", POLL_S, rest=3.0)
         self.subscriptions: Subscriptions | None = None
         self.disputes: tuple[Disputed, ...] = ()
         self.holds = Holds()
