@@ -63,6 +63,7 @@ def cost_us(count: int) -> float:
         now_ms=NOW_MS,
         worker="w",
         notary=lambda _subject, _notice: (b"", ()),
+        secret=b"",
     )
     return min(_round(context) for _ in range(ROUNDS + 1)) / ALERTS * 1e6
 

@@ -201,6 +201,7 @@ class LaneWorld:
             now_ms=self.now_ms,
             worker="w",
             notary=_notary,
+            secret=b"secret",
         )
 
     def read(self, topics: Collection[str] = TOPICS, most: int = 1_000) -> None:

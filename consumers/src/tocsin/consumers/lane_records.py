@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -15,6 +16,7 @@ from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import inbox_topic
 from tocsin.schemas.verify import Verified
 
+SALT_BYTES: Final = 16
 SIGHT_PREFIX: Final = "sight/"
 _DECISION: Final = schema("decision")
 _OF_NO_RECORD: Final = dict.fromkeys(("topic", "offset", "sha256", "lineage_id", "publisher", "reason", "detail"), None)
@@ -99,6 +101,7 @@ def _stamp(tx: Transaction, context: Context) -> dict[str, Any]:
         "acl_read_at": context.sight.latest.read_at_ms,
         "directory_version": context.directory.version,
         "worker": context.worker,
+        "salt": hmac.digest(context.secret, tx.seq.to_bytes(8, "big"), "sha256")[:SALT_BYTES],
     }
 
 

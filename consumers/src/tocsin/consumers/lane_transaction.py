@@ -62,7 +62,8 @@ class Context:
     """What a transaction is decided on, each piece read once at its beginning.
 
     `inboxes` are the inboxes that take copies now, member -> topic id. `gains_max` says how many live alerts a member
-    may be given at once because it has gained them. `notary` turns a notice into signed bytes.
+    may be given at once because it has gained them. `notary` turns a notice into signed bytes. `secret` is random, and
+    new for each transaction: of it come the salts of its decisions.
     """
 
     sight: Sight
@@ -75,6 +76,7 @@ class Context:
     now_ms: int
     worker: str
     notary: Notary
+    secret: bytes
 
 
 @dataclass(slots=True)

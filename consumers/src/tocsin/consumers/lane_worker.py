@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
@@ -256,6 +257,7 @@ class LaneWorker(threading.Thread):
             now_ms=now_ms,
             worker=self._exchange.worker,
             notary=self._exchange.notary,
+            secret=secrets.token_bytes(),
         )
 
     def _fail_closed(self, reason: str) -> None:

@@ -299,6 +299,7 @@ class MemoryExchange:
             now_ms=now_ms,
             worker="memory",
             notary=notary(self._key, self.directory.coalition),
+            secret=secrets.token_bytes(),
         )
 
     def _read_outboxes(self) -> None:

@@ -76,6 +76,7 @@ class Decision(TypedDict):
     acl_read_at: int
     directory_version: int
     worker: str
+    salt: bytes
 
 
 class RecordHeader(TypedDict):
