@@ -77,7 +77,7 @@ def _round(context: Context) -> float:
     lane.audience(MERCHANT, context).for_alert("acquirer-de", alerts[0].record)
     began = time.process_time()
     for offset, one in enumerate(alerts):
-        lane.decide(tx, context, Source(MERCHANT, "id", 0, offset), one, one.sha256)
+        lane.decide(tx, context, Source(MERCHANT, "id", 0, offset, NOW_MS), one, one.sha256)
     spent = time.process_time() - began
     given = [len(entry.given[0].members) for entry in tx.entries.values() if entry is not None]
     assert given == [FEW] * ALERTS, "another number matches"

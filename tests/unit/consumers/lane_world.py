@@ -155,7 +155,7 @@ class LaneWorld:
         """Append a record. Returns its place."""
         records = self.topics[topic]
         sha256 = outcome.sha256 if isinstance(outcome, Verified) else hashlib.sha256(str(outcome).encode()).digest()
-        written = Written(Source(topic, f"id-of-{topic}", 0, len(records)), outcome, sha256)
+        written = Written(Source(topic, f"id-of-{topic}", 0, len(records), self.now_ms), outcome, sha256)
         records.append(written)
         return str(written.source)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tocsin.deploy.errors import DraftRefused, MemberRefused, PolicyInvalid
-from tocsin.deploy.policy.compile import barring_rows, compile_policy
+from tocsin.deploy.policy.compile import compile_policy
 from tocsin.deploy.policy.directory import Current, stay_withdrawn, successor
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.drafts import changes, draft_path, headers_of, read_draft, sign_draft, write_draft
 from tocsin.deploy.policy.journal import Change, Journal, Kind, Step, acl_name
 from tocsin.deploy.policy.member_keys import KnownKey, MemberKeys
+from tocsin.deploy.policy.rows import barring_rows
 from tocsin.deploy.policy.secrets import SecretStore
 from tocsin.schemas.directory import Directory, Roots, open_directory
 from tocsin.schemas.errors import DirectoryInvalid

@@ -48,7 +48,7 @@ def random_policy(seed: int) -> Policy:
         for name in names
     }
     known = sorted({str(one["jurisdiction"]) for one in members.values()} | {"eea"})
-    logins = {"in": "receive", "out": "publish"}
+    logins = {"in": "receive", "out": "publish", "officer": "audit"}
     for member in members.values():
         member["logins"] = {name: logins[name] for name in _some(rng, logins)}
     agreements = []

@@ -24,6 +24,7 @@ from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.export import kafka_acls, resource_name, strimzi
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.quotas import quotas_of
+from tocsin.deploy.policy.rows import SERVICE_ROWS
 
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
 ONLY_NINE = {"producer_byte_rate": 9}
@@ -171,8 +172,7 @@ def test_strimzi_resources_have_the_quotas() -> None:
     desired = compile_policy(policy, NOW)
     _, users = _resources(strimzi(desired, cluster="efc", brokers=1, quotas=quotas_of(policy)))
     assert {user.metadata.name: user.spec.quotas for user in users} == {
-        "fanout": None,
-        "canary": None,
+        **dict.fromkeys(SERVICE_ROWS),
         "aa": _Quotas(producerByteRate=9, consumerByteRate=7, requestPercentage=50),
         "aa.soc": _Quotas(producerByteRate=9, consumerByteRate=7, requestPercentage=50),
         "bb": _Quotas(consumerByteRate=7, requestPercentage=50),

@@ -15,13 +15,12 @@ from tocsin.schemas.bundle import KafkaConfig
 
 
 class Record(NamedTuple):
-    """One record of an alert topic. `appended_ms` is the broker's own clock (LogAppendTime): no client can set it."""
+    """One record of an alert topic. Its source has the time of the broker (LogAppendTime): no client can set it."""
 
     source: Source
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]] | None
-    appended_ms: int
 
 
 class AlertReader:
@@ -81,8 +80,8 @@ class AlertReader:
 
     def _record(self, message: Message) -> Record:
         topic = cast("str", message.topic())
-        source = Source(topic, self._assigned[topic], 0, cast("int", message.offset()))
-        return Record(source, message.key(), message.value(), message.headers(), message.timestamp()[1])  # type: ignore[arg-type]
+        source = Source(topic, self._assigned[topic], 0, cast("int", message.offset()), message.timestamp()[1])
+        return Record(source, message.key(), message.value(), message.headers())  # type: ignore[arg-type]
 
     def report(self, positions: Mapping[str, Position]) -> None:
         """Commit group offsets, only so that stock lag tools work; nothing depends on them."""

@@ -286,7 +286,7 @@ class Lane:
             refused=refused,
             erased=erased,
             alert_id=header["alert_id"],
-            topic_id=source.topic_id,
+            source=source,
         )
 
     def _recipients(

@@ -32,7 +32,7 @@ def record_decision(
     refused: Mapping[str, str] = {},
     erased: Iterable[str] = (),
     alert_id: str | None = None,
-    topic_id: str = "",
+    source: Source | None = None,
     detail: str | None = None,
 ) -> None:
     """Put on record who is given `entry` (member, rule), who is refused it (member -> reason), whose copy is erased."""
@@ -47,9 +47,10 @@ def record_decision(
                 "reason": None,
                 "detail": detail,
                 "topic": entry.topic,
-                "topic_id": topic_id,
+                "topic_id": source.topic_id if source else "",
                 "partition": entry.partition,
                 "offset": entry.offset,
+                "appended_at": source.appended_at if source else None,
                 "sha256": entry.sha256,
                 "key_id": entry.signer,
                 "publisher": publisher,

@@ -36,12 +36,13 @@ Notary = Callable[[str, Mapping[str, Any]], tuple[bytes, Headers]]
 
 
 class Source(NamedTuple):
-    """Where a record was read."""
+    """Where a record was read, and when the broker took it in (milliseconds since 1970)."""
 
     topic: str
     topic_id: str
     partition: int
     offset: int
+    appended_at: int
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}/{self.offset}"

@@ -325,7 +325,7 @@ class MemoryExchange:
                 )
 
     def _judge(self, verifier: Verifier, record: BusRecord) -> _Judged:
-        source = Source(record.topic, record.topic, 0, record.offset)
+        source = Source(record.topic, record.topic, 0, record.offset, record.appended_ms)
         sha256 = hashlib.sha256(record.value or b"").digest()
         try:
             signed = verifier.check_signature(

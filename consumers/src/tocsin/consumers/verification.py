@@ -55,7 +55,11 @@ class Judged:
         try:
             record = self.record
             return self._verifier.check_record(
-                self._signed, _topic(record.source.topic), record.key, appended_ms=record.appended_ms, now_ms=now_ms
+                self._signed,
+                _topic(record.source.topic),
+                record.key,
+                appended_ms=record.source.appended_at,
+                now_ms=now_ms,
             )
         except Rejection as refusal:
             return refusal
@@ -87,7 +91,7 @@ def _check_all(records: Sequence[Record], verifier: Verifier, pool: Executor) ->
 def _check(record: Record, verifier: Verifier) -> Judged:
     source = record.source
     try:
-        signed = verifier.check_signature(source.topic, source.offset, record.value, record.headers, record.appended_ms)
+        signed = verifier.check_signature(source.topic, source.offset, record.value, record.headers, source.appended_at)
     except Rejection as refusal:
         return Judged(record, refusal, verifier)
     return Judged(record, signed, verifier)

@@ -31,9 +31,9 @@ from tocsin.deploy.demo_policy import PolicyShow
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.output import HOME, HomeOption, console, log_beside_output
 from tocsin.deploy.policy.apply import apply_policy
-from tocsin.deploy.policy.compile import FANOUT
 from tocsin.deploy.policy.document import Member, Policy
 from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.rows import FANOUT
 from tocsin.producers.imports import Accepted, Context, Profile, read_rows
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.bundle import Bundle

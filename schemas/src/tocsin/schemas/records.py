@@ -63,6 +63,7 @@ class Decision(TypedDict):
     topic_id: str
     partition: int
     offset: int
+    appended_at: int | None
     sha256: bytes
     key_id: str | None
     publisher: str | None

@@ -15,8 +15,9 @@ from prometheus_client import start_http_server
 from tocsin.consumers.fanout import Fanout, FanoutSettings
 from tocsin.consumers.gains import GAINS_MAX
 from tocsin.deploy.output import HOME, HomeOption, console
-from tocsin.deploy.policy.compile import FANOUT, subscriptions
+from tocsin.deploy.policy.compile import subscriptions
 from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.rows import FANOUT
 from tocsin.schemas.bundle import Bundle
 
 GC_THRESHOLD = 100_000

@@ -15,7 +15,7 @@ from tocsin.consumers.withdrawals_reader import lanes, read_ledgers
 from tocsin.deploy.commands.checks import checked_member, checked_positions
 from tocsin.deploy.commands.publish import AsOption
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
-from tocsin.deploy.policy.compile import FANOUT
+from tocsin.deploy.policy.rows import FANOUT
 from tocsin.schemas.bundle import Bundle
 
 holds_app = typer.Typer(

@@ -13,7 +13,7 @@ from tocsin.consumers.withdrawals_reader import lanes, read_ledgers
 from tocsin.deploy.commands.checks import checked_lanes, checked_member, checked_positions
 from tocsin.deploy.commands.publish import AsOption, deliver, explain, say
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, show
-from tocsin.deploy.policy.compile import FANOUT
+from tocsin.deploy.policy.rows import FANOUT
 from tocsin.producers.publisher import Publisher
 from tocsin.producers.revisions import clock_revision
 from tocsin.schemas.bundle import Bundle

@@ -13,7 +13,7 @@ from tocsin.consumers.withdrawals_reader import WithdrawalsReader, lanes
 from tocsin.deploy.commands.checks import checked_lanes
 from tocsin.deploy.moments import moment_text
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
-from tocsin.deploy.policy.compile import FANOUT
+from tocsin.deploy.policy.rows import FANOUT
 from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle
 

@@ -15,10 +15,11 @@ from tocsin.deploy.members.request import Request
 from tocsin.deploy.members.sealed import Parcel
 from tocsin.deploy.policy.apply import Application, Applied
 from tocsin.deploy.policy.changes import AclChanges
-from tocsin.deploy.policy.compile import USER, logins, member_of
+from tocsin.deploy.policy.compile import logins, member_of
 from tocsin.deploy.policy.document import POLICE, Member, Policy
 from tocsin.deploy.policy.member_keys import KnownKey, MemberKeys
 from tocsin.deploy.policy.plan import insist_on_approval
+from tocsin.deploy.policy.rows import USER
 from tocsin.deploy.policy.secrets import SecretStore, bundle_config
 from tocsin.deploy.policy.users import Credential, scram_users, set_users
 from tocsin.schemas.bundle import CA, CONFIG, PASSWORD, SIGNING_KEY, TOKEN_KEYS, Bundle

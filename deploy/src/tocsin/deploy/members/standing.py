@@ -11,9 +11,9 @@ from tocsin.deploy.errors import MemberRefused
 from tocsin.deploy.members.desk import Desk
 from tocsin.deploy.policy.acls import create_acls
 from tocsin.deploy.policy.apply import Applied, said_clearly
-from tocsin.deploy.policy.compile import barring_rows
 from tocsin.deploy.policy.document import POLICE
 from tocsin.deploy.policy.journal import Change, Kind, Step, acl_name, read_journal, write
+from tocsin.deploy.policy.rows import barring_rows
 from tocsin.deploy.policy.users import Credential, delete_credentials, scram_users, set_users
 from tocsin.schemas.bundle import PASSWORD, TOKEN_KEYS, Bundle
 from tocsin.schemas.tokens import Plane, TokenKey

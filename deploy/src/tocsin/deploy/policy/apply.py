@@ -25,7 +25,7 @@ from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.deploy.policy.acls import WAIT_S, Outcome, change_acls, read_acls, there_among
 from tocsin.deploy.policy.changes import AclChanges, acl_changes
-from tocsin.deploy.policy.compile import CANARY, FANOUT, USER, Desired, compile_policy, logins
+from tocsin.deploy.policy.compile import Desired, compile_policy, logins
 from tocsin.deploy.policy.directory import Current, newest, publish, read_published, stay_withdrawn, successor
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.drafts import delete_draft, draft_path, read_draft, write_draft
@@ -33,6 +33,7 @@ from tocsin.deploy.policy.journal import Approval, Change, Journal, Kind, Step, 
 from tocsin.deploy.policy.plan import Plan, insist_on_approval
 from tocsin.deploy.policy.prove import ELSEWHERE, beginnings
 from tocsin.deploy.policy.releases import count_releases
+from tocsin.deploy.policy.rows import SERVICE_ROWS, SIGNERS, USER
 from tocsin.deploy.policy.secrets import MemberKey, RootKeys, SecretStore, bundle_config
 from tocsin.deploy.policy.sight import matched, sight_changes
 from tocsin.deploy.policy.topics import Topics
@@ -295,7 +296,7 @@ class Application:
     def _logins(self) -> Iterator[str]:
         """The logins that are to be: those of members that were not onboarded are not, unless keys are made here."""
         for login in self.desired.logins:
-            service = login in (FANOUT, CANARY)
+            service = login in SERVICE_ROWS
             locked = login in self.journal.locked
             if service or (not locked and (self._make_keys or self._store.takes_part(login))):
                 yield login
@@ -386,7 +387,8 @@ class Application:
             if config.login not in there:
                 continue
             bundle, fresh = self._store.bundle(folder, config, ca_pem)
-            if config.login == FANOUT or (config.login != CANARY and not self._store.takes_part(config.login)):
+            signs = config.login in SIGNERS
+            if signs or not (config.login in SERVICE_ROWS or self._store.takes_part(config.login)):
                 made |= self._store.make_key(folder, config.member)
             if fresh or config.login not in self._users:
                 password = read_secret(bundle.path / PASSWORD).decode().strip()
@@ -396,8 +398,9 @@ class Application:
         return self._store.known_keys(self.policy) if made else self._keys
 
     def _bundles(self) -> Iterator[tuple[Path, BundleConfig]]:
-        for service in (FANOUT, CANARY):
-            yield self._store.service(service), self._bundle_config(service, EXCHANGE, "exchange", "eu")
+        for service in SERVICE_ROWS:
+            signer = SIGNERS.get(service, EXCHANGE)
+            yield self._store.service(service), self._bundle_config(service, signer, EXCHANGE, "eu")
         for name, one in self.policy.members.items():
             for login in logins(self.policy, name):
                 yield self._store.member(login), self._bundle_config(login, name, one.role, one.jurisdiction)

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.deploy.policy.compile import ANY_HOST, FANOUT, USER, fanout_rows, member_of, own_rows
+from tocsin.deploy.policy.compile import member_of
+from tocsin.deploy.policy.rows import ANY_HOST, SERVICE_ROWS, USER, officer_rows, own_rows
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, Tlp, is_valid, jurisdiction
 
 
@@ -24,11 +25,14 @@ def is_ours(row: AclRow, members: Collection[str], denies: Collection[AclRow] = 
     login = row.principal.removeprefix(USER)
     if row.principal == login or row.host != ANY_HOST:
         return False
-    if login == FANOUT:
-        lane = row.name.removeprefix("audit.")
-        return row in fanout_rows([lane] if is_valid(jurisdiction, lane) else [])
+    place = row.name.removeprefix("audit.")
+    # of other topics than a lane's record the rows of every lane are the same
+    lane = place if is_valid(jurisdiction, place) else "eu"
+    if login in SERVICE_ROWS:
+        return row in SERVICE_ROWS[login]([lane])
     member = member_of(login)
-    return member in members and (row in own_rows(member, login) or _is_publishing(row) or _is_direct(row))
+    own = (*own_rows(member, login), *officer_rows(login, lane))
+    return member in members and (row in own or _is_publishing(row) or _is_direct(row))
 
 
 def _is_sight(row: AclRow) -> bool:

@@ -5,7 +5,7 @@ A prefix always ends with `.`, and TLP leaves are literal: a prefix `...amber` w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,6 +17,18 @@ from tocsin.consumers.snapshots import WHOLE_EVERY_MS
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.policy.document import Agreement, Plane, Policy, Prohibition, Transfer
+from tocsin.deploy.policy.rows import (
+    AUDITING,
+    PUBLISHING,
+    RECEIVING,
+    SERVICE_ROWS,
+    acl_row,
+    barring_rows,
+    directory_row,
+    officer_rows,
+    own_rows,
+    publishing_row,
+)
 from tocsin.schemas.directory import SECRETARIAT_ROLE
 from tocsin.schemas.errors import IdentifierInvalid
 from tocsin.schemas.identifiers import country
@@ -41,11 +53,6 @@ HOUR_MS: Final = 3_600_000
 DECISION_DAYS: Final = 3_650
 # what a decision's ACL snapshot goes back to is so much older than the decision at most, and a clock may be wrong
 SNAPSHOT_DAYS: Final = WHOLE_EVERY_MS // DAY_MS + 30
-FANOUT: Final = "fanout"
-# a login without rights, to see that none are given to everyone
-CANARY: Final = "canary"
-ANY_HOST: Final = "*"
-USER: Final = "User:"
 
 _DELETE = {"cleanup.policy": "delete"}
 # what was erased is gone from the disk within a bound: docs/withdrawal.md, "When the bytes are gone"
@@ -137,7 +144,7 @@ def compile_policy(policy: Policy, now: datetime, glass: Sequence[BreakGlass] = 
     return Desired(
         at=now,
         topics=tuple(_topics(policy)),
-        logins=(FANOUT, CANARY, *(login for name in policy.members for login in logins(policy, name))),
+        logins=(*SERVICE_ROWS, *(login for name in policy.members for login in logins(policy, name))),
         grants=tuple(Grant(row, tuple(why)) for row, why in reasons.items()),
         warnings=tuple(compiler.warnings()),
     )
@@ -223,71 +230,6 @@ def _kept(days: int) -> dict[str, str]:
     return {"retention.ms": str(days * DAY_MS)}
 
 
-# -- ACL rows --------------------------------------------------------------------------------------------------------
-
-
-def _row(
-    login: str, operation: str, kind: str, name: str, *, host: str = ANY_HOST, permission: str = "ALLOW"
-) -> AclRow:
-    """A row; a name that ends with `.` is a prefix, every other one literal."""
-    return AclRow(
-        resource_type=kind,
-        name=name,
-        pattern="PREFIXED" if name.endswith(".") else "LITERAL",
-        principal=f"{USER}{login}",
-        host=host,
-        operation=operation,
-        permission=permission,
-    )
-
-
-def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
-    """What the fan-out needs to work on `lanes`, and no more."""
-    for prefix in ("alerts.", "ledger.", "outbox."):
-        yield _row(FANOUT, "READ", "TOPIC", prefix)
-    for prefix in ("inbox.", "ledger."):
-        yield _row(FANOUT, "WRITE", "TOPIC", prefix)
-    # no prefix: audit.policy, whose word the policy tool believes, and audit.access are not the fan-out's to write
-    for place in lanes:
-        yield _row(FANOUT, "WRITE", "TOPIC", audit_topic(place))
-    # what the ACLs were that it decided by, and what of that is there already
-    for operation in ("WRITE", "READ"):
-        yield _row(FANOUT, operation, "TOPIC", ACL_AUDIT_TOPIC)
-    yield _row(FANOUT, "READ", "TOPIC", DIRECTORY_TOPIC)
-    yield _row(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.")
-    yield _row(FANOUT, "READ", "GROUP", "fanout.")
-    yield _row(FANOUT, "DESCRIBE", "CLUSTER", "kafka-cluster")
-
-
-def own_rows(member: str, login: str) -> Iterator[AclRow]:
-    """What a member's login needs to receive, and to send the exchange word.
-
-    No TRANSACTIONAL_ID: an open transaction would hold back all readers of a topic.
-    """
-    yield _row(login, "READ", "TOPIC", inbox_topic(member))
-    for operation in ("WRITE", "READ"):
-        yield _row(login, operation, "TOPIC", outbox_topic(member))
-    yield _row(login, "READ", "TOPIC", CHECKPOINTS_TOPIC)
-    yield _row(login, "READ", "GROUP", f"{member}.")
-    yield directory_row(login)
-
-
-def directory_row(login: str) -> AclRow:
-    """What who publishes needs too: to know which of its keys count."""
-    return _row(login, "READ", "TOPIC", DIRECTORY_TOPIC)
-
-
-def publishing_row(login: str, place: str, kind: AlertType) -> AclRow:
-    """The right to publish one type of one jurisdiction."""
-    return _row(login, "WRITE", "TOPIC", f"alerts.{place}.{kind.value}.")
-
-
-def barring_rows(login: str) -> Iterator[AclRow]:
-    """What keeps the login of a member that is not active from alerts, whatever else is granted."""
-    for operation in ("READ", "WRITE"):
-        yield _row(login, operation, "TOPIC", "alerts.", permission="DENY")
-
-
 _CORRECT_TO: Final = "correct `to`"
 _CORRECT_OF: Final = "correct `alerts_of`"
 _CORRECT_DATES: Final = "correct its dates if that is not meant"
@@ -317,8 +259,7 @@ class _Compiler:
 
     def rows(self, glass: Sequence[BreakGlass]) -> Iterator[tuple[AclRow, str]]:
         """Every row and a reason for it; a row may come again with another reason."""
-        for row in fanout_rows(self._lanes):
-            yield row, "the fan-out's work"
+        yield from self._service_rows()
         for name in self._policy.members:
             yield from self._member_rows(name)
         for prohibition in self._policy.prohibitions:
@@ -330,20 +271,28 @@ class _Compiler:
                 yield from self._agreement_rows(agreement)
         for one in glass:
             if self._now < one.until and self._policy.members[one.member].active:
-                yield _row(one.member, "READ", "TOPIC", one.topic, host=DELIVERY_HOST), one.text
+                yield acl_row(one.member, "READ", "TOPIC", one.topic, host=DELIVERY_HOST), one.text
+
+    def _service_rows(self) -> Iterator[tuple[AclRow, str]]:
+        for service, rows in SERVICE_ROWS.items():
+            for row in rows(self._lanes):
+                yield row, f"the work of the {service}"
 
     def _member_rows(self, name: str) -> Iterator[tuple[AclRow, str]]:
         member = self._policy.members[name]
         for login in logins(self._policy, name):
             work = member.logins.get(login.partition(".")[2], "all")
             # suspended and withdrawn ones too: they are still sent withdrawal notices, and acknowledge them
-            for row in own_rows(name, login) if work != "publish" else [directory_row(login)]:
+            for row in own_rows(name, login) if work in RECEIVING else [directory_row(login)]:
                 yield row, "every member's own"
             if not member.active:
                 for row in barring_rows(login):
                     yield row, f"{name} is {member.status}"
-            elif work != "receive":
+            elif work in PUBLISHING:
                 yield from self._publishing_rows(name, login)
+            elif work == AUDITING:
+                for row in officer_rows(login, member.jurisdiction):
+                    yield row, f"reads the record of {member.jurisdiction}"
 
     def _publishing_rows(self, name: str, login: str) -> Iterator[tuple[AclRow, str]]:
         member = self._policy.members[name]
@@ -366,7 +315,7 @@ class _Compiler:
         for member in self._policy.matching(prohibition.to):
             for login in logins(self._policy, member):
                 for name in listed:
-                    yield _row(login, "READ", "TOPIC", name, permission="DENY")
+                    yield acl_row(login, "READ", "TOPIC", name, permission="DENY")
 
     def _agreement_rows(self, agreement: Agreement) -> Iterator[tuple[AclRow, str]]:
         # what a group names beyond the members' jurisdictions has no topics yet
@@ -392,11 +341,11 @@ class _Compiler:
 
     def _reading_rows(self, agreement: Agreement, member: str, topic: str) -> Iterator[AclRow]:
         if not agreement.direct:
-            yield _row(member, "READ", "TOPIC", topic, host=DELIVERY_HOST)
+            yield acl_row(member, "READ", "TOPIC", topic, host=DELIVERY_HOST)
             return
         for login in logins(self._policy, member):
-            if self._policy.members[member].logins.get(login.partition(".")[2]) != "publish":
-                yield _row(login, "READ", "TOPIC", topic)
+            if self._policy.members[member].logins.get(login.partition(".")[2], "all") in RECEIVING:
+                yield acl_row(login, "READ", "TOPIC", topic)
 
     # -- what does nothing -------------------------------------------------------------------------------------------
 

@@ -178,7 +178,8 @@ class Wish(_Part):
 class Member(_Part):
     """An organisation. `publishes` are the alert types that it may write in its jurisdiction.
 
-    `logins` are Kafka users beside its own, `<member>.<suffix>`: one that may only publish, one that may only receive.
+    `logins` are Kafka users beside its own, `<member>.<suffix>`: one that may only publish, one that may only receive,
+    one that may read the record of its jurisdiction.
     """
 
     role: Role
@@ -189,8 +190,9 @@ class Member(_Part):
     """E-mail addresses, or telephone numbers that begin with `+`."""
     publishes: tuple[AlertType, ...] = ()
     """The types of alert that it may publish, of its own jurisdiction."""
-    logins: dict[Suffix, Literal["publish", "receive"]] = {}
-    """Kafka users beside its own, by suffix: `soc: receive` is the user `<member>.soc`, which may only receive."""
+    logins: dict[Suffix, Literal["publish", "receive", "audit"]] = {}
+    """Kafka users beside its own, by suffix: `soc: receive` is the user `<member>.soc`, which may only receive; one
+    that may `audit` reads the record of its member's jurisdiction, and nothing else."""
     status: Status = "active"
     """Only an `active` member is given alerts and may publish; the others are still sent withdrawal notices."""
     subscription: Wish | None = None

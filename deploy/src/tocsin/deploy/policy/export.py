@@ -18,7 +18,8 @@ import yaml
 
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.errors import PolicyInvalid
-from tocsin.deploy.policy.compile import USER, Desired, Topic, replication
+from tocsin.deploy.policy.compile import Desired, Topic, replication
+from tocsin.deploy.policy.rows import USER
 from tocsin.deploy.policy.topics import MIN_ISR
 
 # Strimzi 1.0 removed v1beta2; v1 has been there since 0.49

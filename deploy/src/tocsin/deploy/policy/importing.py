@@ -10,20 +10,23 @@ from functools import cached_property
 from typing import Any
 
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.deploy.policy.compile import (
-    ANY_HOST,
-    FANOUT,
-    USER,
-    barring_rows,
-    fanout_rows,
-    member_of,
-    own_rows,
-    publishing_row,
-)
+from tocsin.deploy.policy.compile import member_of
 from tocsin.deploy.policy.document import POLICE
 from tocsin.deploy.policy.imported import TODO, Imported, Known
 from tocsin.deploy.policy.levels import Kind, above, beneath, beyond, together, up_to
 from tocsin.deploy.policy.prove import ELSEWHERE
+from tocsin.deploy.policy.rows import (
+    ANY_HOST,
+    AUDITING,
+    PUBLISHING,
+    RECEIVING,
+    SERVICE_ROWS,
+    USER,
+    barring_rows,
+    officer_rows,
+    own_rows,
+    publishing_row,
+)
 from tocsin.schemas.directory import SECRETARIAT_ROLE
 from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, AlertType, Tlp, inbox_topic, is_valid, member_id
@@ -97,11 +100,12 @@ class _Importer:
 
     @cached_property
     def _places(self) -> dict[str, str]:
-        """Each member's jurisdiction: as known, or the only one that it publishes in."""
+        """Each member's jurisdiction: as known, or the only one that it publishes in or reads the record of."""
         found: dict[str, str] = {}
         for member in self._logins:
             publishing = {place for place, _ in self._publishing(member)}
-            only = publishing.pop() if len(publishing) == 1 else TODO
+            audited = {place for login in self._logins[member] for place in self._audited(login)}
+            only = next((place for places in (publishing, audited) if len(places) == 1 for place in places), TODO)
             found[member] = self._known[member].jurisdiction if member in self._known else only
         return found
 
@@ -118,13 +122,19 @@ class _Importer:
         return all(row in self._there for row in barring_rows(member))
 
     def _publishing(self, member: str) -> list[Kind]:
-        found = {one for login in self._logins[member] if self._work(login) != "receive" for one in self._writes(login)}
-        return sorted(found)
+        publishers = [login for login in self._logins[member] if self._work(login) in PUBLISHING]
+        return sorted({one for login in publishers for one in self._writes(login)})
 
     def _work(self, login: str) -> str:
         if login == member_of(login):
             return "all"
-        return "receive" if self._reads_inbox(login) else "publish"
+        if self._reads_inbox(login):
+            return "receive"
+        return AUDITING if self._audited(login) else "publish"
+
+    def _audited(self, login: str) -> list[str]:
+        """The jurisdictions whose record a login may read."""
+        return [place for place in self._lanes if all(row in self._there for row in officer_rows(login, place))]
 
     # -- sight -------------------------------------------------------------------------------------------------------
 
@@ -136,7 +146,7 @@ class _Importer:
     def _direct(self) -> dict[str, dict[Kind, set[Tlp]]]:
         """What all of a member's clients that may receive, may read by themselves."""
         return {
-            member: self._labels([login for login in logins if self._work(login) != "publish"], ELSEWHERE)
+            member: self._labels([login for login in logins if self._work(login) in RECEIVING], ELSEWHERE)
             for member, logins in self._logins.items()
         }
 
@@ -258,13 +268,14 @@ class _Importer:
         """Whether the policy has something from `row`; what of it is missing, `_left_of` says."""
         login = row.principal.removeprefix(USER)
         member = member_of(login)
-        if login == FANOUT:
-            return row in {*fanout_rows(self._lanes)}
+        if login in SERVICE_ROWS:
+            return row in {*SERVICE_ROWS[login](self._lanes)}
         if row.principal == login or login not in self._logins.get(member, ()):
             return False
         if row.permission == "DENY":
             return self._is_denial_said(row, member, login)
-        return row in {*own_rows(member, login)} or self._is_publishing(row, member, login) or _is_reading(row, login)
+        own = {*own_rows(member, login), *officer_rows(login, self._places[member])}
+        return row in own or self._is_publishing(row, member, login) or _is_reading(row, login)
 
     def _is_denial_said(self, row: AclRow, member: str, login: str) -> bool:
         if row in {*barring_rows(login)} and self._is_barred(member):
@@ -274,7 +285,7 @@ class _Importer:
 
     def _is_publishing(self, row: AclRow, member: str, login: str) -> bool:
         place = self._places[member]
-        return self._work(login) != "receive" and any(
+        return self._work(login) in PUBLISHING and any(
             row == publishing_row(login, *one) and (one[0] == place or self._is_secretariat(member))
             for one in self._kinds
         )

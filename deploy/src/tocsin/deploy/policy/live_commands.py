@@ -26,12 +26,13 @@ from tocsin.deploy.policy.commands import (
     checked_topic,
     show_applied,
 )
-from tocsin.deploy.policy.compile import CANARY, BreakGlass
+from tocsin.deploy.policy.compile import BreakGlass
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.drift import differences
 from tocsin.deploy.policy.emergency import LIFE_MAX, break_glass
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.prove import breaches
+from tocsin.deploy.policy.rows import CANARY
 from tocsin.deploy.policy.watching import PolicyMetrics, Told
 from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle

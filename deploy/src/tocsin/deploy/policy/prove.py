@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Final
 
 from tocsin.consumers.acl import WILDCARD, WILDCARD_PRINCIPAL, AclRow, AclSet
-from tocsin.deploy.policy.compile import FANOUT, USER, Desired, compile_policy, member_of
+from tocsin.deploy.policy.compile import Desired, compile_policy, member_of
 from tocsin.deploy.policy.document import Expectation, Invariant, Policy
+from tocsin.deploy.policy.rows import FANOUT, USER
 from tocsin.deploy.policy.sight import look, missing
 from tocsin.deploy.policy.yaml_file import Place
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, inbox_topic, ledger_topic

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from tocsin.deploy.errors import PolicyInvalid
-from tocsin.deploy.policy.compile import FANOUT, logins, member_of
+from tocsin.deploy.policy.compile import logins, member_of
 from tocsin.deploy.policy.document import POLICE, Policy
 from tocsin.deploy.policy.member_keys import KEYS, MemberKeys
+from tocsin.deploy.policy.rows import SIGNERS
 from tocsin.schemas.bundle import (
     CA,
     CONFIG,
@@ -24,7 +25,7 @@ from tocsin.schemas.bundle import (
     Mechanism,
     write_bundle,
 )
-from tocsin.schemas.directory import EXCHANGE, ROOT_SIGNER
+from tocsin.schemas.directory import ROOT_SIGNER
 from tocsin.schemas.files import SECRET_MODE, read_file, read_secret, write_file
 from tocsin.schemas.signing import SigningKey, key_id_of
 from tocsin.schemas.tokens import Plane, TokenKey, read_token_keys, write_token_keys
@@ -171,8 +172,8 @@ class SecretStore:
         return self.home / "services" / login
 
     def known_keys(self, policy: Policy) -> list[MemberKey]:
-        """The signing keys that there are: the exchange's and those of the policy's members."""
-        found = self.keys_in(self.service(FANOUT), EXCHANGE)
+        """The signing keys that there are: those of the exchange's services and those of the policy's members."""
+        found = [key for login, signer in SIGNERS.items() for key in self.keys_in(self.service(login), signer)]
         for name in policy.members:
             found += self._own_keys(name)
             for login in logins(policy, name):

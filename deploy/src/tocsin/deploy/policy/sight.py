@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tocsin.consumers.acl import WILDCARD, AclRow, AclSet
-from tocsin.deploy.policy.compile import USER, Desired, Mechanisms
+from tocsin.deploy.policy.compile import Desired, Mechanisms
 from tocsin.deploy.policy.document import Agreement, Parties, Policy, Prohibition
+from tocsin.deploy.policy.rows import USER
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic
 
 

@@ -18,12 +18,13 @@ from tocsin.deploy.commands.checks import checked_position
 from tocsin.deploy.errors import AlertNotTaken
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.commands import CHANGES, PolicyOption, application_of, why
-from tocsin.deploy.policy.compile import FANOUT, compile_policy, subscriptions
+from tocsin.deploy.policy.compile import compile_policy, subscriptions
 from tocsin.deploy.policy.directory import would_be
 from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.journal import read_journal
 from tocsin.deploy.policy.plan import Plan
 from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.rows import FANOUT
 from tocsin.deploy.policy.simulate import Candidate, Outcome, Recipient, Rules, after, recipients, simulate
 from tocsin.producers.imports.rows import refusal_of
 from tocsin.schemas.bundle import Bundle

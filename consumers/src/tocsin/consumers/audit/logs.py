@@ -1,0 +1,41 @@
+"""The sealed logs of an exchange: one for each topic of its record, all signed by the sealer's key. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tocsin.consumers.audit.note import Verifier
+from tocsin.consumers.errors import NoteInvalid
+from tocsin.schemas.directory import Directory
+from tocsin.schemas.names import POLICY_AUDIT_TOPIC, audit_topic, is_valid, jurisdiction
+
+SEALER: Final = "sealer"
+"""Whose the key is in the directory, and the service's login."""
+_LANES: Final = audit_topic("")
+
+
+def is_sealed(topic: str) -> bool:
+    """Whether a topic is sealed: the decisions of a jurisdiction, and what became of the policy."""
+    lane = topic.removeprefix(_LANES)
+    return topic == POLICY_AUDIT_TOPIC or (lane != topic and is_valid(jurisdiction, lane))
+
+
+def origin_of(coalition: str, topic: str) -> str:
+    """The origin of the log that seals a topic, which is the name of its key too."""
+    return f"{coalition}.tocsin/{topic}"
+
+
+def log_keys(directory: Directory, topic: str) -> list[Verifier]:
+    """The keys that may sign the heads of a topic's log, by the directory; the newest first.
+
+    Raises:
+        NoteInvalid: the directory has no key of a sealer.
+    """
+    keys = sorted(
+        (key for key in directory.keys.values() if key.member == SEALER and not key.revoked),
+        key=lambda key: key.valid_from,
+        reverse=True,
+    )
+    if not keys:
+        raise NoteInvalid("the directory has no key of the sealer; run `tocsin policy apply`, which makes it known")
+    return [Verifier(origin_of(directory.coalition, topic), key.public) for key in keys]

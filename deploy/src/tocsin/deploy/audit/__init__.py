@@ -1,0 +1,1 @@
+"""`tocsin audit`: the record of the exchange, sealed, searched, verified and proved."""

@@ -1,0 +1,9 @@
+"""The commands of `tocsin audit`."""
+
+from __future__ import annotations
+
+import typer
+
+audit_app = typer.Typer(
+    help="The record of what was decided: sealed, searched, verified, and proved to others.", no_args_is_help=True
+)
