@@ -17,6 +17,7 @@ TocsinConsumerError
 ├── SubscriptionInvalid  ours: a subscription that cannot be written, and why
 ├── HoldInvalid          ours: a hold that cannot be written, and why
 ├── NotSecretariat       ours: only a secretariat may say so
+├── CheckpointsNotWritten theirs: the heads of sealed logs cannot be handed out (right, broker)
 ├── NoteInvalid          theirs: a signed note, checkpoint or proof must not be believed
 ├── LogInvalid           ours: the folder of a sealed log cannot be gone on with; the message names the file
 ├── LogForked            theirs: a log's head was not shown to continue the one seen before; carries both
@@ -100,6 +101,10 @@ class HoldInvalid(TocsinConsumerError):
 
 class NotSecretariat(TocsinConsumerError):
     """Only a secretariat may say so."""
+
+
+class CheckpointsNotWritten(TocsinConsumerError):
+    """The heads of sealed logs cannot be handed out; the message says what to do."""
 
 
 class NoteInvalid(TocsinConsumerError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
@@ -53,6 +53,28 @@ class FanoutMetrics:
         self._owed.labels(lane).set(tx.seq - tx.mark.paid)
         self._behind.labels(lane).set(len(tx.mark.behind))
         self._held.labels(lane).set(held)
+
+
+class SealerMetrics:
+    """How far the record is sealed, in a registry of its own."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        self._records = Gauge("tocsin_sealed_records", "Records sealed.", ("topic",), registry=self.registry)
+        self._refused = Gauge(
+            "tocsin_sealer_refused_logs", "Topics whose log cannot be gone on with.", registry=self.registry
+        )
+        self._sealed_at = Gauge(
+            "tocsin_sealed_timestamp_seconds", "When all that was on record was last sealed.", registry=self.registry
+        )
+
+    def sealed(self, records: Mapping[str, int], refused: int, now_s: float) -> None:
+        """Note that all that was on record at `now_s` is sealed but for `refused` topics; how many records of each."""
+        for topic, count in records.items():
+            self._records.labels(topic).set(count)
+        self._refused.set(refused)
+        self._sealed_at.set(now_s)
 
 
 class WithdrawalsMetrics:

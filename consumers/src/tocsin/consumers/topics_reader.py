@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -39,10 +40,15 @@ class TopicsReader:
             }
         )
 
-    def follow(self, topics: Iterable[str], anew: Iterable[str] = ()) -> None:
-        """From now on read `topics` and no others; new ones, and those that are `anew`, from their first record."""
+    def follow(
+        self, topics: Iterable[str], anew: Iterable[str] = (), *, since: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """From now on read `topics` and no others.
+
+        New ones, and those that are `anew`, are read from the offset in `since`, or from their first record.
+        """
         before = {topic: offset for topic, offset in self._next.items() if topic not in set(anew)}
-        self._next = {topic: before.get(topic, 0) for topic in topics}
+        self._next = {topic: before.get(topic, since.get(topic, 0)) for topic in topics}
         self._assign()
 
     def follow_since(self, topic: str, at_ms: int) -> None:
@@ -85,6 +91,10 @@ class TopicsReader:
                 behind = {topic: end for topic, end in behind.items() if self._next[topic] < end}
             elif time.monotonic() - moved_at > STILL_MAX_S:
                 raise TopicsUnreadable(f"{', '.join(sorted(behind)[:5])}: nothing came for {STILL_MAX_S:.0f} s")
+
+    def oldest(self, topic: str) -> int:
+        """The offset of the oldest record that a topic still has, or will have. Raises TopicsUnreadable."""
+        return self._offsets({TopicPartition(topic, 0): OffsetSpec.earliest()})[topic]
 
     def _ends(self) -> dict[str, int]:
         """Asked of all at once: a question for each would take a second for a thousand."""

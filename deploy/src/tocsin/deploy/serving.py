@@ -17,17 +17,19 @@ log = structlog.get_logger()
 
 
 def serve(
-    registry: CollectorRegistry, look: Callable[[], None], *, port: int, every_s: float, what: str, failed: str
+    registry: CollectorRegistry, look: Callable[[], None], *, port: int | None, every_s: float, what: str, failed: str
 ) -> None:
     """Look until told to stop. What cannot be looked at now is looked at later: the metrics say when it last was.
 
-    `what` is said at the start, `failed` is the event that is logged when a look fails.
+    Without a `port` nothing is served. `what` is said at the start; `failed` is logged when a look fails.
     """
     stop_asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop_asked.set())
-    start_http_server(port, addr="127.0.0.1", registry=registry)
-    console.print(f"{what}: metrics at http://127.0.0.1:{port}/metrics; Ctrl-C ends it")
+    if port is not None:
+        start_http_server(port, addr="127.0.0.1", registry=registry)
+    where = "" if port is None else f": metrics at http://127.0.0.1:{port}/metrics"
+    console.print(f"{what}{where}; Ctrl-C ends it")
     while not stop_asked.is_set():
         try:
             look()

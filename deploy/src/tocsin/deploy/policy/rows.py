@@ -76,6 +76,7 @@ def sealer_rows(lanes: Collection[str]) -> Iterator[AclRow]:
         yield acl_row(SEALER, "READ", "TOPIC", topic)
     for operation in ("WRITE", "READ"):
         yield acl_row(SEALER, operation, "TOPIC", CHECKPOINTS_TOPIC)
+    yield group_row(SEALER)
 
 
 def auditor_rows(lanes: Collection[str]) -> Iterator[AclRow]:
@@ -84,6 +85,7 @@ def auditor_rows(lanes: Collection[str]) -> Iterator[AclRow]:
     for topic in (*map(audit_topic, lanes), *audits, DIRECTORY_TOPIC, "outbox."):
         yield acl_row(AUDITOR, "READ", "TOPIC", topic)
     yield acl_row(AUDITOR, "DESCRIBE", "TOPIC", "alerts.")
+    yield group_row(AUDITOR)
 
 
 SERVICE_ROWS: Final[Mapping[str, Callable[[Collection[str]], Iterator[AclRow]]]] = {
@@ -99,6 +101,12 @@ def officer_rows(login: str, place: str) -> Iterator[AclRow]:
     """What an officer needs to read the record of its own jurisdiction, and of no other."""
     for topic in (audit_topic(place), ACL_AUDIT_TOPIC, CHECKPOINTS_TOPIC):
         yield acl_row(login, "READ", "TOPIC", topic)
+    yield group_row(login)
+
+
+def group_row(login: str) -> AclRow:
+    """What who reads topics without a group needs all the same: the client library looks for a coordinator."""
+    return acl_row(login, "DESCRIBE", "GROUP", f"{login}.")
 
 
 def own_rows(member: str, login: str) -> Iterator[AclRow]:
