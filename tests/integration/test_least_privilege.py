@@ -41,9 +41,12 @@ POLICY: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "deploy" / "policies" / "coalition.yaml").read_text()
 )
 MEMBERS: dict[str, dict[str, Any]] = POLICY["members"]
+MEMBERS["bank-de"]["logins"] = {"officer": "audit"}
 LANES = ("ch", "de", "fr", "gb", "se", "us")
 LABELS = ("clear", "green", "amber", "amber-strict")
-FANOUT = "fanout"
+FANOUT, SEALER, AUDITOR, OFFICER = "fanout", "sealer", "auditor", "bank-de.officer"
+SERVICES = (FANOUT, SEALER, AUDITOR)
+LOGINS = (*MEMBERS, *SERVICES, OFFICER)
 UNLISTED = "a-topic-without-acls"
 OTHERS = (
     UNLISTED,
@@ -57,15 +60,16 @@ OTHERS = (
 
 
 class Rights(NamedTuple):
-    """What a login may read and write."""
+    """What a login may read and write, and of what it may know that it is there."""
 
     reads: set[str]
     writes: set[str]
+    knows: frozenset[str] = frozenset()
 
 
 def _rights(login: str) -> Rights:
+    alerts = {topic for topic in _all_topics() if topic.startswith("alerts.")}
     if login == FANOUT:
-        alerts = {topic for topic in _all_topics() if topic.startswith("alerts.")}
         ledgers = {f"ledger.{lane}" for lane in LANES}
         return Rights(
             {*alerts, *ledgers, *(f"outbox.{member}" for member in MEMBERS), "directory", "audit.acls"},
@@ -76,12 +80,21 @@ def _rights(login: str) -> Rights:
                 "audit.acls",
             },
         )
+    lanes = {f"audit.{lane}" for lane in LANES}
+    if login == SEALER:
+        return Rights({*lanes, "audit.policy", "audit.checkpoints"}, {"audit.checkpoints"})
+    if login == AUDITOR:
+        outboxes = {f"outbox.{member}" for member in MEMBERS}
+        audits = {"audit.policy", "audit.acls", "audit.access", "audit.checkpoints"}
+        return Rights({*lanes, *audits, *outboxes, "directory"}, set(), frozenset(alerts))
+    if login == OFFICER:
+        return Rights({"audit.de", "audit.acls", "audit.checkpoints", "directory"}, set())
     member = MEMBERS[login]
     published = {
         f"alerts.{member['jurisdiction']}.{kind}.{label}" for kind in member.get("publishes", ()) for label in LABELS
     }
     if member["role"] == "secretariat":
-        published = {topic for topic in _all_topics() if topic.startswith("alerts.")}
+        published = alerts
     own = {f"inbox.{login}", f"outbox.{login}"}
     return Rights({*own, "directory", "audit.checkpoints"}, {f"outbox.{login}", *published})
 
@@ -104,7 +117,7 @@ def coalition(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         admin.create_topics([NewTopic(UNLISTED, 1, 1)])[UNLISTED].result(ANSWER_S)
         everything = Attempts(world.cluster.admin_config(), "x")
         # the first use of groups makes __consumer_offsets
-        for name in [f"{login}.x" for login in (*MEMBERS, FANOUT)]:
+        for name in [f"{login}.x" for login in LOGINS]:
             wait_until(partial(_committed, everything, name), ANSWER_S, f"a commit in {name}")
         ours = _all_topics() - {"__consumer_offsets"}
         assert everything.written(ours) == ours
@@ -120,11 +133,11 @@ def _committed(attempts: Attempts, group: str) -> bool:
 @pytest.fixture(scope="module")
 def logins(coalition: World) -> dict[str, Attempts]:
     """The clients of every login."""
-    return {login: Attempts(_config(coalition, login), f"{login}.probe") for login in (*MEMBERS, FANOUT)}
+    return {login: Attempts(_config(coalition, login), f"{login}.probe") for login in LOGINS}
 
 
 def _config(world: World, login: str) -> KafkaConfig:
-    return world.service(FANOUT).kafka_config() if login == FANOUT else world.member(login).kafka_config()
+    return (world.service(login) if login in SERVICES else world.member(login)).kafka_config()
 
 
 def test_the_trial_covers_every_topic_there_is(coalition: World) -> None:
@@ -132,29 +145,29 @@ def test_the_trial_covers_every_topic_there_is(coalition: World) -> None:
     assert set(coalition.topics("")) == _all_topics()
 
 
-@pytest.mark.parametrize("login", [*MEMBERS, FANOUT])
+@pytest.mark.parametrize("login", LOGINS)
 def test_a_login_reads_and_writes_what_is_its_own_and_nothing_else(logins: dict[str, Attempts], login: str) -> None:
     """Against every topic: what the broker tells, what can be fetched, committed and appended."""
-    reads, writes = _rights(login)
+    reads, writes, knows = _rights(login)
     mine, topics = logins[login], _all_topics()
     assert mine.told(topics) == {
         topic: frozenset({"DESCRIBE", *(["READ"] if topic in reads else []), *(["WRITE"] if topic in writes else [])})
-        for topic in reads | writes
+        for topic in reads | writes | knows
     }
     assert mine.read(topics) == reads
     assert mine.committed(topics) == reads
     assert mine.written(topics) == writes
 
 
-@pytest.mark.parametrize("login", [*MEMBERS, FANOUT])
+@pytest.mark.parametrize("login", LOGINS)
 def test_a_login_uses_groups_of_its_own_prefix_and_no_other(logins: dict[str, Attempts], login: str) -> None:
     """Every login's groups, their names without the dot, and names of nobody."""
-    names = {*chain.from_iterable((one, f"{one}.", f"{one}.x") for one in (*MEMBERS, FANOUT)), "fanout.lanes", "x"}
+    names = {*chain.from_iterable((one, f"{one}.", f"{one}.x") for one in LOGINS), "fanout.lanes", "x"}
     mine = logins[login]
-    assert mine.groups(names, "directory") == {name for name in names if name.startswith(f"{login}.")}
+    assert mine.groups(names, _readable(login)) == {name for name in names if name.startswith(f"{login}.")}
 
 
-@pytest.mark.parametrize("login", [*MEMBERS, FANOUT])
+@pytest.mark.parametrize("login", LOGINS)
 def test_only_the_fanout_begins_transactions(logins: dict[str, Attempts], login: str) -> None:
     """A member has no transactional id, not even under its own name; the fan-out has its own and no others."""
     mine = logins[login]
@@ -185,6 +198,14 @@ def _grant(login: str) -> AclBinding:
 def _setting(kind: ResourceType, name: str, key: str, value: str) -> ConfigResource:
     entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
     return ConfigResource(kind, name, incremental_configs=[entry])
+
+
+def _readable(login: str) -> str:
+    return min(_rights(login).reads)
+
+
+# a topic to which a command is tried
+OWN = {FANOUT: "ledger.se", SEALER: "audit.checkpoints", AUDITOR: "audit.se", OFFICER: "audit.de"}
 
 
 def _commands(admin: AdminClient, login: str, own: str) -> dict[str, Callable[[], Any]]:
@@ -218,15 +239,17 @@ def _commands(admin: AdminClient, login: str, own: str) -> dict[str, Callable[[]
     }
 
 
-@pytest.mark.parametrize("login", [*MEMBERS, FANOUT])
+@pytest.mark.parametrize("login", LOGINS)
 def test_no_login_changes_the_cluster(coalition: World, logins: dict[str, Attempts], login: str) -> None:
     """Topics, records, settings, ACLs, passwords, leaders and groups: each command is refused, nothing is different."""
     mine = logins[login]
-    own = "ledger.se" if login == FANOUT else f"outbox.{login}"
-    mine.groups([mine.group], "directory")  # so that there is a group to delete
+    own = OWN.get(login, f"outbox.{login}")
+    mine.groups([mine.group], _readable(login))  # so that there is a group to delete
     before = _state(coalition)
     answers = {name: refusal(partial(_ask, call)) for name, call in _commands(mine.admin, login, own).items()}
     refused = {"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
+    # of what it may not even know, the client library itself says that it is not there
+    refused.add("_NOENT")
     assert {name: answer for name, answer in answers.items() if answer not in refused} == {}
     assert _state(coalition) == before
 
@@ -241,7 +264,7 @@ def _state(world: World) -> tuple[object, ...]:
     return frozenset(read_acls(admin)), tuple(world.topics(""))
 
 
-@pytest.mark.parametrize("login", [*MEMBERS, FANOUT])
+@pytest.mark.parametrize("login", LOGINS)
 def test_only_the_fanout_is_shown_acls(coalition: World, logins: dict[str, Attempts], login: str) -> None:
     """DESCRIBE on the cluster is all that the fan-out has there, and more than a member has."""
     admin = logins[login].admin
@@ -254,7 +277,7 @@ def test_only_the_fanout_is_shown_acls(coalition: World, logins: dict[str, Attem
 def test_a_topic_without_acls_is_nobodys(coalition: World, logins: dict[str, Attempts]) -> None:
     """`allow.everyone.if.no.acl.found` cannot be read back through Kafka's API; a topic without ACLs tells."""
     assert not [row for row in read_acls(coalition.admin()) if UNLISTED.startswith(row.name)]
-    assert [login for login in (*MEMBERS, FANOUT) if logins[login].told([UNLISTED])] == []
+    assert [login for login in LOGINS if logins[login].told([UNLISTED])] == []
 
 
 # -- logging in ------------------------------------------------------------------------------------------------------

@@ -105,8 +105,8 @@ def officer_rows(login: str, place: str) -> Iterator[AclRow]:
 
 
 def group_row(login: str) -> AclRow:
-    """What who reads topics without a group needs all the same: the client library looks for a coordinator."""
-    return acl_row(login, "DESCRIBE", "GROUP", f"{login}.")
+    """Groups of its own: who reads without one names one all the same, for which the client library looks."""
+    return acl_row(login, "READ", "GROUP", f"{login}.")
 
 
 def own_rows(member: str, login: str) -> Iterator[AclRow]:
