@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
+from tocsin.consumers.audit.facts import sealed_offset
 from tocsin.consumers.audit.note import Verifier
+from tocsin.consumers.audit.tiles import TILE_WIDTH, Fetch, read_bundle
 from tocsin.consumers.errors import NoteInvalid
 from tocsin.schemas.directory import Directory
 from tocsin.schemas.names import POLICY_AUDIT_TOPIC, audit_topic, is_valid, jurisdiction
@@ -23,6 +26,20 @@ def is_sealed(topic: str) -> bool:
 def origin_of(coalition: str, topic: str) -> str:
     """The origin of the log that seals a topic, which is the name of its key too."""
     return f"{coalition}.tocsin/{topic}"
+
+
+def index_of(offset: int, size: int, fetch: Fetch) -> int | None:
+    """Which entry of a log of `size` is the seal of the record at `offset`; None when none is. Reads O(log n) files.
+
+    Raises:
+        LogInvalid, NoteInvalid: the log's files are not those of such a log.
+    """
+
+    def sealed(index: int) -> int:
+        return sealed_offset(read_bundle(index // TILE_WIDTH, size, fetch)[index % TILE_WIDTH])
+
+    found = bisect_left(range(size), offset, key=sealed)
+    return found if found < size and sealed(found) == offset else None
 
 
 def log_keys(directory: Directory, topic: str) -> list[Verifier]:
