@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -44,6 +44,29 @@ class TopicsReader:
         before = {topic: offset for topic, offset in self._next.items() if topic not in set(anew)}
         self._next = {topic: before.get(topic, 0) for topic in topics}
         self._assign()
+
+    def follow_from(self, places: Mapping[str, int]) -> None:
+        """From now on read these topics and no others, each from its offset."""
+        self._next = {**places}
+        self._assign()
+
+    def positions(self) -> Mapping[str, int]:
+        """The offset of each topic from which reading goes on."""
+        return {**self._next}
+
+    def bounds(self, topics: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """Of each topic the offset of its oldest record, and the one after the newest that is committed.
+
+        Raises:
+            TopicsUnreadable: the broker does not say.
+        """
+        places = [TopicPartition(topic, 0) for topic in topics]
+        if not places:
+            return {}, {}
+        return (
+            self._offsets(dict.fromkeys(places, OffsetSpec.earliest())),
+            self._offsets(dict.fromkeys(places, OffsetSpec.latest())),
+        )
 
     def follow_since(self, topic: str, at_ms: int) -> None:
         """From now on read `topic` and no other, from the first record that is stamped `at_ms` or later.
