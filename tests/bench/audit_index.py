@@ -22,7 +22,7 @@ from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import encode
 
 BATCH: Final = 5_000
-BEGAN_MS: Final = 1_790_000_000_000
+BEGAN_MS: Final = 1_790_812_800_000  # 2026-10-01
 MEMBERS: Final = [f"member-{n:04}" for n in range(1_000)]
 TOPICS: Final = [
     f"alerts.se.{kind}.{tlp}" for kind in ("site-taken-down", "merchant-terminated") for tlp in ("green", "amber")
@@ -119,6 +119,7 @@ def _lineage_id(n: int) -> str:
 def _ask(index: Index, count: int) -> None:
     middle = count // 100 * 50 + 48
     month = month_of("2026-10")
+    [(member,)] = index.database.execute("SELECT text FROM named JOIN words ON word = member LIMIT 1").fetchall()
 
     def ask(what: str, question: Callable[[Questions], object]) -> None:
         began = time.perf_counter()
@@ -131,8 +132,8 @@ def _ask(index: Index, count: int) -> None:
     ask("trace of an alert_id", lambda asked: asked.trace(f"01999999-1111-7000-8000-{middle:012}"))
     ask("trace of topic/offset", lambda asked: asked.trace(f"{TOPICS[middle % 4]}/{middle}"))
     ask("who-saw", lambda asked: asked.who_saw(_lineage_id(middle)))
-    ask("seen-by in a day", lambda asked: asked.seen_by(MEMBERS[7], BEGAN_MS, BEGAN_MS + 86_400_000))
-    ask("seen-by ever", lambda asked: asked.seen_by(MEMBERS[7]))
+    ask("seen-by in a day", lambda asked: asked.seen_by(member, BEGAN_MS, BEGAN_MS + 86_400_000))
+    ask("seen-by ever", lambda asked: asked.seen_by(member))
     ask("overdue", lambda asked: [*asked.withdrawn()])
     ask("report of a month", lambda asked: report(asked, index.database, *month))
 

@@ -300,7 +300,7 @@ class Questions:
             if last is None or last[1].number != columns[0]:
                 if last is not None:
                     yield last
-                last = lineage, Decided(*[*columns, {}, {}, ()])
+                last = lineage, _decided([*columns, {}, {}, ()])
             said: Any = (member,) if part == "erased" else {member: word}
             last = lineage, replace(last[1], **{part: said})
         if last is not None:
@@ -384,7 +384,7 @@ class Questions:
         """Decisions with everybody in them. `where` is ours, what is asked for is in `values`."""
         for *columns, given, refused, erased in self._database.execute(f"{_WHOLE} {where}", values):
             rosters = (self._roster(given), self._roster(refused), tuple(self._roster(erased)))
-            yield Decided(*[*columns, *rosters])
+            yield _decided([*columns, *rosters])
 
     def _read_roster(self, number: int | None) -> dict[str, str]:
         if number is None:
@@ -413,6 +413,11 @@ class Questions:
             (ACKNOWLEDGEMENT, one.number),
         )
         return [max(0, at - one.decided_at) for at, notice_at in rows if answers(notice_at, one.decided_at)]
+
+
+def _decided(columns: Sequence[Any]) -> Decided:
+    """A row of the index, whose columns are in the order of the fields."""
+    return Decided(*columns)
 
 
 def answers(notice_at_ms: int | None, withdrawn_ms: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,11 +47,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """What an update came to. `left_out` is what the login may not read; `passed_over` records of each topic, ever."""
+    """What an update came to. `passed_over` are records of each topic, ever.
+
+    `left_out` is what the login may not read, `left_out_before` what it could not the last time; None: there was none.
+    """
 
     records: int
     rebuilt: str | None
     left_out: tuple[str, ...]
+    left_out_before: tuple[str, ...] | None
     passed_over: Mapping[str, int]
 
 
@@ -94,8 +98,10 @@ class RecordReader:
         self._reader = TopicsReader(self._config, group=f"{self._login}.none")
         self._asked_directory = False
 
-    def update(self, path: Path, progress: Progress) -> tuple[Index, Updated]:
+    def update(self, path: Path, progress: Progress, *, anew: str | None = None) -> tuple[Index, Updated]:
         """The index in the file `path`, with all that the topics hold now. One process at a time.
+
+        With `anew`, why that is, what was there is forgotten.
 
         Raises:
             TopicsUnreadable, DirectoryUnreadable: they cannot be read now; what was taken in is kept.
@@ -103,6 +109,8 @@ class RecordReader:
         """
         with _alone(path):
             index = open_index(path, self._login)
+            if anew is not None:
+                index.build_anew(anew)
             try:
                 return index, self._update(index, progress)
             except sqlite3.DatabaseError as error:
@@ -129,10 +137,12 @@ class RecordReader:
         if self._directory.directory is not None:
             index.take_directory(self._directory.directory)
         records = self._read(index, found, progress)
-        missing = left_out(found, unreadable)
+        missing, before = left_out(found, unreadable), index.fact("left out")
         index.note("left out", "\n".join(missing))
         passed_over = {name: place.passed_over for name, place in index.places().items() if place.passed_over}
-        return Updated(records, index.rebuilt, missing, passed_over)
+        return Updated(
+            records, index.rebuilt, missing, None if before is None else tuple(before.splitlines()), passed_over
+        )
 
     def _read(self, index: Index, found: Mapping[str, Found], progress: Progress) -> int:
         kept = index.places()
@@ -214,7 +224,7 @@ class RecordReader:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path) -> Generator[None]:
     """Nobody else updates the index meanwhile; who would, waits."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.with_name(f"{path.name}.lock").open("ab") as lock:
