@@ -21,6 +21,8 @@ TocsinConsumerError
 ├── NoteInvalid          theirs: a signed note, checkpoint or proof must not be believed
 ├── LogInvalid           ours: the folder of a sealed log cannot be gone on with; the message names the file
 ├── LogForked            theirs: a log's head was not shown to continue the one seen before; carries both
+├── IndexUnusable        ours: the index of the record cannot be asked; the message says what to do
+├── NotOnRecord          ours: what was asked for is not in the index; the message says what to do
 └── OutboxError          theirs: the outbox cannot be written or read (right, network, broker)
 """
 
@@ -122,6 +124,14 @@ class LogForked(TocsinConsumerError):
         super().__init__(reason)
         self.seen = seen
         self.offered = offered
+
+
+class IndexUnusable(TocsinConsumerError):
+    """The index of the record cannot be asked; the message says what to do."""
+
+
+class NotOnRecord(TocsinConsumerError):
+    """What was asked for is not in the index of the record; the message says what may be the cause."""
 
 
 class OutboxError(TocsinConsumerError):

@@ -58,9 +58,14 @@ class Acknowledged:
     notice_id: uuid.UUID
     at_ms: int
 
+    @property
+    def notice_at_ms(self) -> int | None:
+        """When the notice was made, milliseconds since 1970, by its id; None if that is no UUIDv7, which says it."""
+        return self.notice_id.int >> 80 if self.notice_id.version == 7 else None  # noqa: PLR2004  # UUIDv7
+
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Said:
     """What a record that verified says, and what its signature depends on: a key may be revoked later."""
 
     content: Any
@@ -83,7 +88,7 @@ class Outboxes:
 
     def __init__(self, *, acknowledgements: bool = False) -> None:
         self.changes = 0
-        self._kept: dict[str, dict[str, dict[str, _Kept]]] = {
+        self._kept: dict[str, dict[str, dict[str, Said]]] = {
             kind: {} for kind in _READ if acknowledgements or kind != ACKNOWLEDGEMENT
         }
 
@@ -93,20 +98,17 @@ class Outboxes:
         Raises:
             Rejection: it must not be used. It has changed nothing: what stood under its key stays.
         """
-        kind, _, name = (record.key or b"").decode("utf-8", "replace").partition("/")
+        kind, name = kind_and_name(record.key)
         if kind not in self._kept:
             return
         kept = self._kept[kind].setdefault(member, {})
         if record.value is None:
             self.changes += kept.pop(name, None) is not None
             return
-        signed = _signed(member, record, verifier)
-        if kind in _SECRETARIAT and not verifier.directory.is_secretariat(member):
-            raise Rejection(Reason.WRONG_PUBLISHER, f"key: only a secretariat has a {kind}")
-        content = _READ[kind](member, name, signed, record.appended_ms)
+        said = open_record(member, record, verifier)
         if name not in kept and len(kept) >= RECORDS_MAX[kind]:
             raise Rejection(Reason.TOO_LARGE, f"key: more than {RECORDS_MAX[kind]} {kind}s")
-        kept[name] = _Kept(content, signed.key_id, record.offset, record.appended_ms)
+        kept[name] = said
         self.changes += 1
 
     def forget(self, member: str) -> None:
@@ -149,6 +151,26 @@ class Outboxes:
         own = [*self.own(directory)]
         set_by = {one.member for one in own}
         return Subscriptions([*own, *(default for member, default in defaults.items() if member not in set_by)])
+
+
+def kind_and_name(key: bytes | None) -> tuple[str, str]:
+    """What a record's key names: `acknowledgement/<publisher>/<lineage_id>` is an acknowledgement of that name."""
+    kind, _, name = (key or b"").decode("utf-8", "replace").partition("/")
+    return kind, name
+
+
+def open_record(member: str, record: BusRecord, verifier: Verifier) -> Said:
+    """What a record of the outbox of `member` says, which is no tombstone and of a kind that this release knows.
+
+    Raises:
+        Rejection: it must not be used.
+    """
+    kind, name = kind_and_name(record.key)
+    signed = _signed(member, record, verifier)
+    if kind in _SECRETARIAT and not verifier.directory.is_secretariat(member):
+        raise Rejection(Reason.WRONG_PUBLISHER, f"key: only a secretariat has a {kind}")
+    content = _READ[kind](member, name, signed, record.appended_ms)
+    return Said(content, signed.key_id, record.offset, record.appended_ms)
 
 
 def _signed(member: str, record: BusRecord, verifier: Verifier) -> Signed:

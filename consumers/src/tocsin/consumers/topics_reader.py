@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -40,16 +39,34 @@ class TopicsReader:
             }
         )
 
-    def follow(
-        self, topics: Iterable[str], anew: Iterable[str] = (), *, since: Mapping[str, int] = MappingProxyType({})
-    ) -> None:
-        """From now on read `topics` and no others.
-
-        New ones, and those that are `anew`, are read from the offset in `since`, or from their first record.
-        """
+    def follow(self, topics: Iterable[str], anew: Iterable[str] = ()) -> None:
+        """From now on read `topics` and no others; new ones, and those that are `anew`, from their first record."""
         before = {topic: offset for topic, offset in self._next.items() if topic not in set(anew)}
-        self._next = {topic: before.get(topic, since.get(topic, 0)) for topic in topics}
+        self._next = {topic: before.get(topic, 0) for topic in topics}
         self._assign()
+
+    def follow_from(self, places: Mapping[str, int]) -> None:
+        """From now on read these topics and no others, each from its offset."""
+        self._next = {**places}
+        self._assign()
+
+    def positions(self) -> Mapping[str, int]:
+        """The offset of each topic from which reading goes on."""
+        return {**self._next}
+
+    def bounds(self, topics: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """Of each topic the offset of its oldest record, and the one after the newest that is committed.
+
+        Raises:
+            TopicsUnreadable: the broker does not say.
+        """
+        places = [TopicPartition(topic, 0) for topic in topics]
+        if not places:
+            return {}, {}
+        return (
+            self._offsets(dict.fromkeys(places, OffsetSpec.earliest())),
+            self._offsets(dict.fromkeys(places, OffsetSpec.latest())),
+        )
 
     def follow_since(self, topic: str, at_ms: int) -> None:
         """From now on read `topic` and no other, from the first record that is stamped `at_ms` or later.
@@ -91,10 +108,6 @@ class TopicsReader:
                 behind = {topic: end for topic, end in behind.items() if self._next[topic] < end}
             elif time.monotonic() - moved_at > STILL_MAX_S:
                 raise TopicsUnreadable(f"{', '.join(sorted(behind)[:5])}: nothing came for {STILL_MAX_S:.0f} s")
-
-    def oldest(self, topic: str) -> int:
-        """The offset of the oldest record that a topic still has, or will have. Raises TopicsUnreadable."""
-        return self._offsets({TopicPartition(topic, 0): OffsetSpec.earliest()})[topic]
 
     def _ends(self) -> dict[str, int]:
         """Asked of all at once: a question for each would take a second for a thousand."""

@@ -9,6 +9,7 @@ TocsinDeployError
 ├── PlanRefused          a plan is not for this cluster, policy or moment, or lacks an approval
 ├── MemberRefused        a member's request, sealed file or key cannot be accepted; nothing was changed
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
+├── ReportNotWritten     a report of the record cannot be written where it was to go
 └── RegistryError        the schema registry cannot listen
 """
 
@@ -49,6 +50,10 @@ class MemberRefused(TocsinDeployError):
 
 class DraftRefused(TocsinDeployError):
     """A draft of the directory is not the next one, or lacks signatures of root keys; nothing was published."""
+
+
+class ReportNotWritten(TocsinDeployError):
+    """A report of the record cannot be written where it was to go."""
 
 
 class RegistryError(TocsinDeployError):

@@ -163,7 +163,7 @@ class Sealer:
         opened = {topic: one for topic, topic_id in new.items() if (one := self._open(topic, topic_id)) is not None}
         if opened:
             self.logs |= opened
-            self._reader.follow(self.logs, since={topic: one.next_offset for topic, one in self.logs.items()})
+            self._reader.follow_from({topic: one.next_offset for topic, one in self.logs.items()})
 
     def _open(self, topic: str, topic_id: str) -> TopicLog | None:
         """The log of a topic; None when it cannot be gone on with, which is said once."""
@@ -182,7 +182,7 @@ class Sealer:
         return None
 
     def _refuse_gap(self, topic: str, found: TopicLog) -> None:
-        oldest = self._reader.oldest(topic)
+        oldest = self._reader.bounds([topic])[0][topic]
         if 0 < found.next_offset < oldest:
             found.close()
             raise LogInvalid(
