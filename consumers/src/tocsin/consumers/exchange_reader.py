@@ -84,8 +84,8 @@ def _verified(verifier: Verifier, topic: AlertTopic, record: BusRecord) -> Verif
     )
 
 
-def read_record(config: KafkaConfig, topic: str, offset: int) -> BusRecord:
-    """The record at `offset` of `topic`.
+def read_record(config: KafkaConfig, topic: str, offset: int, *, group: str = GROUP) -> BusRecord:
+    """The record at `offset` of `topic`. `group` is a name that the client library asks for; it is not used.
 
     Raises:
         TopicsUnreadable: there is none, or it cannot be read.
@@ -93,7 +93,7 @@ def read_record(config: KafkaConfig, topic: str, offset: int) -> BusRecord:
     consumer = Consumer(
         {
             **config,
-            "group.id": GROUP,
+            "group.id": group,
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",

@@ -8,6 +8,7 @@ TocsinDeployError
 ├── PolicyNotApplied     the cluster refused a part of it
 ├── PlanRefused          a plan is not for this cluster, policy or moment, or lacks an approval
 ├── MemberRefused        a member's request, sealed file or key cannot be accepted; nothing was changed
+├── NotProved            a delivery cannot be proved from the record, or not yet; nothing was written
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
 ├── ReportNotWritten     a report of the record cannot be written where it was to go
 └── RegistryError        the schema registry cannot listen
@@ -50,6 +51,10 @@ class MemberRefused(TocsinDeployError):
 
 class DraftRefused(TocsinDeployError):
     """A draft of the directory is not the next one, or lacks signatures of root keys; nothing was published."""
+
+
+class NotProved(TocsinDeployError):
+    """A delivery cannot be proved from the record, or not yet; nothing was written."""
 
 
 class ReportNotWritten(TocsinDeployError):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import typer
 
 from tocsin.deploy.audit.ask_commands import index_record, overdue, refusals, report_month, seen_by, trace, who_saw
+from tocsin.deploy.audit.prove_command import check, prove
 from tocsin.deploy.audit.seal_command import seal
 
 audit_app = typer.Typer(
     help="The record of what was decided: sealed, searched, verified, and proved to others.", no_args_is_help=True
 )
 audit_app.command()(seal)
+audit_app.command()(prove)
+audit_app.command()(check)
 audit_app.command(name="index")(index_record)
 audit_app.command()(trace)
 audit_app.command()(who_saw)
