@@ -119,7 +119,7 @@ def _lineage_id(n: int) -> str:
 def _ask(index: Index, count: int) -> None:
     middle = count // 100 * 50 + 48
     month = month_of("2026-10")
-    [(member,)] = index.database.execute("SELECT text FROM named JOIN words ON word = member LIMIT 1").fetchall()
+    [(member,)] = index.database.execute("SELECT text FROM named JOIN words ON words.word = member LIMIT 1").fetchall()
 
     def ask(what: str, question: Callable[[Questions], object]) -> None:
         began = time.perf_counter()

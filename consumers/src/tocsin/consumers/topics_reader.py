@@ -132,7 +132,8 @@ class TopicsReader:
             self._next[topic] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
             self._next[topic] = max(self._next.get(topic, 0), offset)
-        else:
+        elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            # of the group that is only a name: the client library asks for it whether it is used or not
             raise TopicsUnreadable(f"{topic}: {error.str()}")
 
     def close(self) -> None:
