@@ -9,6 +9,7 @@ TocsinDeployError
 ├── PlanRefused          a plan is not for this cluster, policy or moment, or lacks an approval
 ├── MemberRefused        a member's request, sealed file or key cannot be accepted; nothing was changed
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
+├── ExportRefused        an export of the record is not written there, or what is there is no whole one
 └── RegistryError        the schema registry cannot listen
 """
 
@@ -49,6 +50,10 @@ class MemberRefused(TocsinDeployError):
 
 class DraftRefused(TocsinDeployError):
     """A draft of the directory is not the next one, or lacks signatures of root keys; nothing was published."""
+
+
+class ExportRefused(TocsinDeployError):
+    """An export of the record is not written where something else is, or what is there is no whole export."""
 
 
 class RegistryError(TocsinDeployError):
