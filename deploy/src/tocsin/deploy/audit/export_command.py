@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import time
@@ -113,6 +114,7 @@ class Exporting:
                 made |= self._copy(reader, [topic])
             for start in range(0, len(outboxes), OUTBOXES_MAX):
                 made |= self._copy(reader, outboxes[start : start + OUTBOXES_MAX])
+        os.sync()
         write_manifest(self._folder, self._bundle.coalition, self._bundle.roots, exported_at)
         return made
 

@@ -89,8 +89,7 @@ def names_in(folder: Path) -> Iterator[str]:
 
 
 def write_manifest(folder: Path, coalition: str, roots: Roots, exported_at: datetime) -> Manifest:
-    """Say that the export in a folder is whole; nothing of it may be written after that."""
-    os.sync()
+    """Say that the export in a folder is whole; all of it must be durable by then, and nothing be written after."""
     made = Manifest(
         format=FORMAT,
         coalition=coalition,
