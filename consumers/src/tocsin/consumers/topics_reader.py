@@ -77,7 +77,7 @@ class TopicsReader:
         behind = {topic: end for topic, end in self._ends().items() if self._next[topic] < end}
         moved_at = time.monotonic()
         while behind:
-            messages = self._consumer.consume(500, 0.1)
+            messages = [message for message in self._consumer.consume(500, 0.1) if not _of_group(message)]
             for message in messages:
                 self._take(message, take)
             if messages:
@@ -115,3 +115,9 @@ class TopicsReader:
     def close(self) -> None:
         """Let go of the connection."""
         self._consumer.close()
+
+
+def _of_group(message: Message) -> bool:
+    """Whether the client library says that this login has no groups, of which none is used."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
