@@ -135,9 +135,6 @@ class KafkaReader:
 
     def _on_error(self, error: KafkaError) -> None:
         """Note an error, whether the client library hands it out as a message or through its callback."""
-        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED and not self._grouped:
-            # the client library asks where a group is that is only a name here
-            return
         kind = _KINDS.get(error.code())
         if kind is not None:
             self._failed = ReadFailed(kind, error.str())

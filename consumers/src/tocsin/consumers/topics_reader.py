@@ -100,7 +100,7 @@ class TopicsReader:
         behind = {topic: end for topic, end in self._ends().items() if self._next[topic] < end}
         moved_at = time.monotonic()
         while behind:
-            messages = self._consumer.consume(500, 0.1)
+            messages = [message for message in self._consumer.consume(500, 0.1) if not _of_group(message)]
             for message in messages:
                 self._take(message, take)
             if messages:
@@ -132,8 +132,7 @@ class TopicsReader:
             self._next[topic] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name
             self._next[topic] = max(self._next.get(topic, 0), offset)
-        elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
-            # of the group that is only a name: the client library asks for it whether it is used or not
+        else:
             raise TopicsUnreadable(f"{topic}: {error.str()}")
 
     def close(self) -> None:

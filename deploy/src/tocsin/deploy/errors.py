@@ -11,6 +11,7 @@ TocsinDeployError
 ├── NotProved            a delivery cannot be proved from the record, or not yet; nothing was written
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
 ├── ReportNotWritten     a report of the record cannot be written where it was to go
+├── ExportRefused        an export of the record is not written there, or what is there is no whole one
 └── RegistryError        the schema registry cannot listen
 """
 
@@ -59,6 +60,10 @@ class NotProved(TocsinDeployError):
 
 class ReportNotWritten(TocsinDeployError):
     """A report of the record cannot be written where it was to go."""
+
+
+class ExportRefused(TocsinDeployError):
+    """An export of the record is not written where something else is, or what is there is no whole export."""
 
 
 class RegistryError(TocsinDeployError):

@@ -37,8 +37,12 @@ _ENTRY: Final = re.compile(rb"(0|[1-9][0-9]{0,18}) ([0-9a-f]{64})\n")
 
 def facts_of(record: BusRecord) -> list[str]:
     """The facts of a record of an audit topic; the first one is about the record as a whole."""
+    return facts_of_decision(record, decision_of(record.value))
+
+
+def facts_of_decision(record: BusRecord, decision: Decision | None) -> list[str]:
+    """The facts of a record whose value `decision_of` says is `decision`: decoding is much of the work."""
     place = {"topic": record.topic, "offset": record.offset, "appended_at": record.appended_ms}
-    decision = _decision(record.value)
     if decision is None:
         return [_text({**place, "sha256": hashlib.sha256(record.value or b"").hexdigest()})]
     said = [*_about_members(decision)]
@@ -50,7 +54,8 @@ def facts_of(record: BusRecord) -> list[str]:
     return [first, *sorted(map('{{{}"salt":"{}"}}'.format, said, salts[1:]), key=fact_hash)]
 
 
-def _decision(value: bytes | None) -> Decision | None:
+def decision_of(value: bytes | None) -> Decision | None:
+    """The decision that a record's value is; None for a record of any other kind."""
     try:
         if value is None or schema_of(value) is not _DECISION:
             return None
@@ -102,7 +107,12 @@ def entry_of(offset: int, hashes: Iterable[bytes]) -> bytes:
 
 def seal_of(record: BusRecord) -> bytes:
     """The log's entry for `record`."""
-    return entry_of(record.offset, map(fact_hash, facts_of(record)))
+    return seal_of_decision(record, decision_of(record.value))
+
+
+def seal_of_decision(record: BusRecord, decision: Decision | None) -> bytes:
+    """The log's entry for a record whose value `decision_of` says is `decision`."""
+    return entry_of(record.offset, map(fact_hash, facts_of_decision(record, decision)))
 
 
 def sealed_offset(entry: bytes) -> int:

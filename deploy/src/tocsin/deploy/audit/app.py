@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from tocsin.deploy.audit.ask_commands import index_record, overdue, refusals, report_month, seen_by, trace, who_saw
+from tocsin.deploy.audit.export_command import export_record
 from tocsin.deploy.audit.prove_command import check, prove
 from tocsin.deploy.audit.seal_command import seal
+from tocsin.deploy.audit.verify_command import verify_record
 
 audit_app = typer.Typer(
     help="The record of what was decided: sealed, searched, verified, and proved to others.", no_args_is_help=True
@@ -21,3 +23,5 @@ audit_app.command()(seen_by)
 audit_app.command()(refusals)
 audit_app.command()(overdue)
 audit_app.command(name="report")(report_month)
+audit_app.command(name="export")(export_record)
+audit_app.command(name="verify")(verify_record)

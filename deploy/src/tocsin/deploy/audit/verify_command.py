@@ -1,0 +1,116 @@
+"""`tocsin audit verify`: checks an export of the record, offline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from tocsin.consumers.audit.findings import Finding, State
+from tocsin.consumers.audit.verification import Kept, Verification
+from tocsin.deploy.audit.export_files import ExportFolder
+from tocsin.deploy.errors import ExportRefused
+from tocsin.deploy.output import Output, OutputOption, busy, console, log_beside_output, show
+from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.directory import Roots
+
+FAULTS: Final = 3
+NEVER_CHECKED: Final = (
+    "Not checked, because an export does not hold it: what the alerts say and who signed them, what lies in the"
+    " inboxes, and whether what was decided was also delivered. Of records after the newest head, numbers and"
+    " rules alone were checked."
+)
+
+
+def verify_record(
+    folder: Annotated[
+        Path, typer.Argument(metavar="EXPORT", help="As `tocsin audit export` wrote it.", exists=True, file_okay=False)
+    ],
+    fingerprints: Annotated[
+        list[str] | None,
+        typer.Option("--root-fingerprint", metavar="HEX", help="Of a root key, from the paper; give all of them."),
+    ] = None,
+    roots_needed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="With --root-fingerprint: so many of them must have signed; all if not given."
+        ),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="A bundle of yours, which pins the root keys.", exists=True, file_okay=False)
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="A signed head that somebody kept; may be given again.", exists=True, dir_okay=False),
+    ] = None,
+    *,
+    first_records_expired: Annotated[
+        bool,
+        typer.Option("--first-records-expired", help="Take it that the first records are gone because of their age."),
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check, offline, that EXPORT is a whole record: nothing altered, taken out or put in, every recipient allowed.
+
+    Exit codes: 0 no fault, 3 faults found, 1 failed, 2 usage.
+    """
+    log_beside_output()
+    if (bundle is None) == (not fingerprints):
+        raise typer.BadParameter("give the root keys by --root-fingerprint or by --bundle", param_hint="--bundle")
+    with busy("verifying") as status:
+        export = ExportFolder(folder, lambda what, line: status.update(f"{what}: line {line} ..." if line else what))
+        roots = _pinned(export, fingerprints or (), roots_needed, bundle)
+        kept = [Kept(str(path), path.read_bytes()) for path in checkpoint or ()]
+        found = [*verify(export, Verification(roots, kept, first_records_expired))]
+    show([row(finding) for finding in found], output, title=f"record of {export.coalition}")
+    faults = [finding for finding in found if finding.state is State.FAILED]
+    if output is Output.TABLE:
+        console.print("\n".join(in_words(found)), soft_wrap=True)
+    if faults:
+        raise typer.Exit(FAULTS)
+
+
+def _pinned(export: ExportFolder, fingerprints: Iterable[str], needed: int | None, bundle: Path | None) -> Roots:
+    if bundle is None:
+        return export.manifest.pinned(fingerprints, needed)
+    own = Bundle.load(bundle)
+    if own.coalition != export.coalition:
+        raise ExportRefused(f"{export.folder}: of coalition {export.coalition}, and {bundle} is of {own.coalition}")
+    return own.roots
+
+
+def verify(export: ExportFolder, verification: Verification) -> Iterator[Finding]:
+    """What is found in an export, its files and its content."""
+    yield from export.findings()
+    yield from verification.findings(export)
+
+
+def row(finding: Finding) -> dict[str, Any]:
+    """A finding as it is shown."""
+    where = "; or ".join(map(str, finding.places)) or None
+    return {
+        "check": finding.check,
+        "of": finding.of,
+        "result": finding.state.value,
+        "what": finding.what,
+        "first fault": where,
+    }
+
+
+def in_words(found: Iterable[Finding]) -> Iterator[str]:
+    """What was checked, what could not be, and where the first fault is."""
+    by_state: dict[State, list[Finding]] = {state: [] for state in State}
+    for finding in found:
+        by_state[finding.state].append(finding)
+    passed, faults, unchecked = (by_state[state] for state in (State.PASSED, State.FAILED, State.UNCHECKED))
+    yield f"{len(passed)} checks passed, {len(faults)} found a fault, {len(unchecked)} could not be made."
+    for finding in unchecked:
+        yield f"Not checked: {finding.check} of {finding.of}: {finding.what}."
+    yield NEVER_CHECKED
+    if faults:
+        first = row(faults[0])
+        yield f"The first fault: {first['check']} of {first['of']}: {first['what']}: {first['first fault']}."
+    else:
+        yield "No fault was found."
