@@ -213,7 +213,7 @@ def test_an_officer_sees_its_own_lane_and_no_other(world: World) -> None:
 
 
 def test_the_auditor_reads_the_record_and_nothing_else(world: World) -> None:
-    """No alerts, inboxes or ledgers; it writes nothing, and uses no group or transaction."""
+    """No alerts, inboxes or ledgers; it writes nothing, and uses no others' groups and no transactions."""
     auditor = Attempts(world.service("auditor").kafka_config(), "auditor.none")
     topics = set(world.topics("")) - {"__consumer_offsets"}
     reads = {topic for topic in topics if topic.startswith(("audit.", "outbox.")) or topic == "directory"}
@@ -222,5 +222,5 @@ def test_the_auditor_reads_the_record_and_nothing_else(world: World) -> None:
     assert {topic for topic in told if topic not in reads} == {topic for topic in topics if topic.startswith("alerts.")}
     assert _fetched(auditor, topics, reads) == reads
     assert auditor.written(topics) == set()
-    assert auditor.groups(["auditor.none", "fanout.lanes", "x"], "directory") == set()
+    assert auditor.groups(["auditor.none", "fanout.lanes", "x"], "directory") == {"auditor.none"}
     assert not auditor.begins("auditor.0")

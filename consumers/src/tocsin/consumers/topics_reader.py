@@ -100,7 +100,7 @@ class TopicsReader:
         behind = {topic: end for topic, end in self._ends().items() if self._next[topic] < end}
         moved_at = time.monotonic()
         while behind:
-            messages = [message for message in self._consumer.consume(500, 0.1) if not _of_group(message)]
+            messages = self._consumer.consume(500, 0.1)
             for message in messages:
                 self._take(message, take)
             if messages:
