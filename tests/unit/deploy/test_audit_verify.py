@@ -88,7 +88,7 @@ def test_a_whole_export_passes_every_check(whole: Path) -> None:
     assert {(f.check, f.of) for f in findings if f.of == AUDIT} == {
         (check, AUDIT) for check in ("records", "seals", "tiles", "numbers", "alerts", "rules")
     }
-    assert any(f"{UNSEALED} after the newest are not sealed yet" in finding.what for finding in findings)
+    assert any(f"{UNSEALED} after the newest, the first of " in finding.what for finding in findings)
     assert [*in_words(findings)][-1] == "No fault was found."
 
 
@@ -118,9 +118,8 @@ def test_without_the_right_root_keys_nothing_is_believed(whole: Path) -> None:
 
 
 def test_what_a_key_signed_before_it_was_revoked_still_counts(bed: Callable[[int], Bed], record: Record) -> None:
-    """Up to its last trusted offset of `audit.checkpoints`, and no further; the copy with the files has no offset."""
+    """Up to its last trusted offset of `audit.checkpoints`, and no further; elsewhere, what stands there too."""
     made = bed(0)
-    shutil.rmtree(made.folder / TILES_FOLDER)
     for trusted, line in ((len(record.heads) - 1, None), (3, 5)):
         made.put_records(DIRECTORY_TOPIC, [directory_record(revoked=True, trusted=trusted)])
         finish(made.folder)
@@ -165,6 +164,28 @@ def test_without_the_files_nothing_stands_for_what_is_gone(bed: Callable[[int], 
     findings = found(made.folder, from_later=True)
     assert not faults(findings)
     assert any(f.check == "seals" and f.of == AUDIT and f.state is State.UNCHECKED for f in findings)
+
+
+# -- what must be there ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("topic", ["audit.policy", "audit.acls", "audit.checkpoints", "audit.de"])
+def test_a_topic_that_is_left_out_is_missed(topic: str, bed: Callable[[int], Bed]) -> None:
+    """With its log's files too, and with the manifest written anew."""
+    made = bed(0)
+    (made.folder / file_of(topic)).unlink()
+    shutil.rmtree(made.folder / TILES_FOLDER / topic, ignore_errors=True)
+    finish(made.folder)
+    assert is_found(found(made.folder), Expected("records", file_of(topic)))
+
+
+def test_a_record_without_any_head_is_not_sealed(bed: Callable[[int], Bed]) -> None:
+    """Who takes all heads away cannot have it taken for one that could not be checked."""
+    made = bed(0)
+    shutil.rmtree(made.folder / TILES_FOLDER)
+    made.put(CHECKPOINTS_TOPIC, [])
+    finish(made.folder)
+    assert is_found(found(made.folder), Expected("seals", file_of(AUDIT)))
 
 
 # -- the manifest ----------------------------------------------------------------------------------------------------

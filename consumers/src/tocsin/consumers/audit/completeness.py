@@ -70,7 +70,11 @@ class Grants:
         acls = self._acls(digest)
         if isinstance(acls, str):
             return None
-        verdict = acls.decide(f"{PRINCIPAL_PREFIX}{member}", DELIVERY_HOST, "READ", "TOPIC", topic)
+        try:
+            verdict = acls.decide(f"{PRINCIPAL_PREFIX}{member}", DELIVERY_HOST, "READ", "TOPIC", topic)
+        except ValueError:
+            # a row that no broker can have
+            return None
         return verdict.rule.text() if verdict.allowed and verdict.rule else None
 
     @staticmethod

@@ -11,7 +11,7 @@ from tocsin.consumers.audit.logs import SEALER, origin_of
 from tocsin.consumers.audit.note import Checkpoint, Note, Verifier
 from tocsin.consumers.errors import NoteInvalid
 from tocsin.schemas.bus import BusRecord
-from tocsin.schemas.directory import Directory
+from tocsin.schemas.directory import Directory, DirectoryKey
 from tocsin.schemas.names import CHECKPOINTS_TOPIC
 
 CLOCKS_APART_MS: Final = 10_000
@@ -78,19 +78,19 @@ class Heads:
             NoteInvalid: it is of none of these logs, or the sealer has not signed it.
         """
         note = Note.parse(signed)
-        found = Checkpoint.parse(note.text)
-        if found.origin not in self._topics:
-            raise NoteInvalid(f"{found.origin}: the head of a log that is not here")
-        note.verified(self._keys(found.origin, offset))
-        return Head(found, place)
+        found = Head(Checkpoint.parse(note.text), place)
+        if found.checkpoint.origin not in self._topics:
+            raise NoteInvalid(f"{found.checkpoint.origin}: the head of a log that is not here")
+        note.verified(self._keys(found, offset))
+        return found
 
-    def _keys(self, origin: str, offset: int | None) -> list[Verifier]:
-        """The sealer's keys; a revoked one counts up to its last trusted offset."""
+    def _keys(self, head: Head, offset: int | None) -> list[Verifier]:
+        """The sealer's keys; a revoked one counts up to its last trusted offset, and elsewhere for what is there."""
+        known = offset is None and any(head.checkpoint == one.checkpoint for one in self.of(self.topic_of(head)))
         keys = [
-            Verifier(origin, key.public)
+            Verifier(head.checkpoint.origin, key.public)
             for key in self._directory.keys.values()
-            if key.member == SEALER
-            and (not key.revoked or (offset is not None and offset <= key.trusted.get(CHECKPOINTS_TOPIC, -1)))
+            if key.member == SEALER and (not key.revoked or known or _is_trusted(key, offset))
         ]
         if not keys:
             raise NoteInvalid("the directory has no key of the sealer that counts here")
@@ -108,3 +108,7 @@ class Heads:
         """Whether each was signed, and none taken out, put in or put back."""
         count = sum(map(len, self._found.values()))
         return self._fault.finding(f"{count} heads of {len(self._found)} logs, each signed by the sealer")
+
+
+def _is_trusted(key: DirectoryKey, offset: int | None) -> bool:
+    return offset is not None and offset <= key.trusted.get(CHECKPOINTS_TOPIC, -1)

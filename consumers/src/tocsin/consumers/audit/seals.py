@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final, NamedTuple, TypeAlias
 
@@ -124,10 +125,13 @@ class Seals:
         self._bad_file: str | None = None
         self._bad_entry: int | None = None
         self._largest_good = 0
+        self._unsealed_ms: int | None = None
 
-    def take(self, entry: bytes) -> None:
-        """Take in what must be sealed of the next record."""
+    def take(self, entry: bytes, appended_ms: int = 0) -> None:
+        """Take in what must be sealed of the next record, and when the broker took that in."""
         tree = self._tree
+        if self._unsealed_ms is None and self._next == len(self._heads):
+            self._unsealed_ms = appended_ms
         full = tree.append(entry)
         if self._tiles is not None:
             for name, content in full:
@@ -179,8 +183,9 @@ class Seals:
         if self._tiles is not None and size < self._tiles.size:
             self._compare_end(self._tiles)
         if not self._heads or self._heads[-1].checkpoint.size == 0:
-            why = f"no head of its log is here, so none of the {size} records is sealed"
-            return [unchecked(SEALS, self._topic, why) if size else passed(SEALS, self._topic, "nothing to seal yet")]
+            what = f"no head of its log is here, so none of the {size} records is sealed"
+            none = passed(SEALS, self._topic, "nothing to seal yet")
+            return [failed(SEALS, self._topic, what, Place(self._file)) if size else none]
         return [self._seals(bad), *self._tiles_finding(bad)]
 
     def _compare_end(self, tiles: Tiles) -> None:
@@ -200,7 +205,10 @@ class Seals:
         if not bad:
             newest = self._heads[-1].checkpoint.size
             gone = f"{self._gone} of them gone with their time, " if self._gone else ""
-            rest = f"; {size - newest} after the newest are not sealed yet" if size > newest else ""
+            rest = ""
+            if size > newest:
+                since = datetime.fromtimestamp((self._unsealed_ms or 0) / 1000, UTC).isoformat(timespec="seconds")
+                rest = f"; {size - newest} after the newest, the first of {since}, are not sealed yet"
             return passed(SEALS, self._topic, f"{newest} records, {gone}are those of all {self._good} heads{rest}")
         if self._blind:
             why = "records may be gone with their time, and the log's files, which stand for them, are not here"

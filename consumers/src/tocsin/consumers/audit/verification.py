@@ -30,6 +30,7 @@ from tocsin.schemas.names import (
     CHECKPOINTS_TOPIC,
     DIRECTORY_TOPIC,
     POLICY_AUDIT_TOPIC,
+    AlertTopic,
     audit_topic,
 )
 
@@ -108,13 +109,16 @@ class Verification:
             heads.take(line, Place(file_of(CHECKPOINTS_TOPIC), number))
         yield heads.finding()
         yield from self._more_heads(export, heads, sealed)
+        for topic in (POLICY_AUDIT_TOPIC, ACL_AUDIT_TOPIC, CHECKPOINTS_TOPIC):
+            if topic not in export.topics:
+                yield failed(RECORDS, topic, "every exchange has it, and it is not here", Place(file_of(topic)))
         grants = Grants(self._snapshots(export))
         for topic in sealed:
             yield from self._topic(export, topic, heads.of(topic), grants)
-        lanes = {audit_topic(name.split(".")[1]) for name in export.alerts}
+        lanes = {audit_topic(AlertTopic.parse(name).jurisdiction) for name, ends in export.alerts.items() if ends.end}
         for topic in sorted(lanes - {*sealed}):
-            if any(ends.end for name, ends in export.alerts.items() if audit_topic(name.split(".")[1]) == topic):
-                yield failed(RECORDS, topic, "there are alerts of this lane, and its record is not here")
+            what = "there are alerts of this lane, and its record is not here"
+            yield failed(RECORDS, topic, what, Place(file_of(topic)))
 
     def _lines(self, export: Export, topic: str) -> Iterator[Line]:
         return export.lines(topic) if topic in export.topics else iter(())
@@ -165,7 +169,7 @@ class Verification:
             if number == 1 and self.from_later and tiles is not None:
                 seals.take_gone(_gone(tiles, line.offset))
             decision = decision_of(line.value)
-            seals.take(seal_of_decision(line, decision))
+            seals.take(seal_of_decision(line, decision), line.appended_ms)
             # a place for each record is much of the work of a check that finds nothing
             at = Place(file, number, None, line.offset)
             order.take(line, at, lane=lane is not None)

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tocsin.consumers.audit.completeness import AlertEnds
 from tocsin.consumers.audit.export_lines import LINE_BYTES_MAX, Line, decode_line
@@ -28,6 +28,7 @@ from tocsin.schemas.names import AlertTopic
 from tocsin.schemas.signing import fingerprint
 
 MANIFEST: Final = "manifest.json"
+MANIFEST_CHECK: Final = "manifest"
 FORMAT: Final = "tocsin-export/1"
 TILES_FOLDER: Final = "tiles"
 _PIECE: Final = 1 << 20
@@ -50,7 +51,7 @@ class Manifest(BaseModel):
     format: str
     coalition: str
     exported_at: datetime
-    roots: tuple[str, ...]
+    roots: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...]
     roots_threshold: int
     root_fingerprints: tuple[str, ...]
     files: dict[str, FileSum]
@@ -201,7 +202,7 @@ class ExportFolder:
             yield failed("alerts", "export", self._alerts_fault, Place(ALERTS_FILE))
 
     def _manifest_finding(self) -> Finding:
-        fault = FirstFault("manifest", "export")
+        fault = FirstFault(MANIFEST_CHECK, "export")
         there = {*names_in(self.folder)} - {MANIFEST}
         for name, said in self.manifest.files.items():
             if name not in there:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from tocsin.consumers.audit.completeness import ALERTS, NUMBERS, RULES
 from tocsin.consumers.audit.findings import Finding, State
-from tocsin.consumers.audit.verification import Kept, Verification
-from tocsin.deploy.audit.export_files import ExportFolder
+from tocsin.consumers.audit.heads import HEADS
+from tocsin.consumers.audit.seals import SEALS, TILES
+from tocsin.consumers.audit.verification import DIRECTORY, KEPT, RECORDS, Kept, Verification
+from tocsin.deploy.audit.export_files import MANIFEST_CHECK, ExportFolder
 from tocsin.deploy.errors import ExportRefused
 from tocsin.deploy.output import Output, OutputOption, busy, console, log_beside_output, show
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.directory import Roots
 
 FAULTS: Final = 3
+SAYING: Final[Mapping[str, str]] = {
+    MANIFEST_CHECK: "the files are those that were written",
+    DIRECTORY: "the directory is signed by the pinned root keys",
+    HEADS: "every head is signed by the sealer's key in it, and none goes back",
+    KEPT: "heads that others kept are of this record",
+    RECORDS: "records are in the order of their offsets and times",
+    SEALS: "records are those that were sealed, none is altered, missing or put in",
+    TILES: "the logs' files are those of the records",
+    NUMBERS: "decisions are numbered without a gap",
+    ALERTS: "every alert that was there is decided once, in order",
+    RULES: "every recipient was allowed by ACLs that are on record",
+}
 NEVER_CHECKED: Final = (
     "Not checked, because an export does not hold it: what the alerts say and who signed them, what lies in the"
     " inboxes, and whether what was decided was also delivered. Of records after the newest head, numbers and"
@@ -104,8 +119,11 @@ def in_words(found: Iterable[Finding]) -> Iterator[str]:
     by_state: dict[State, list[Finding]] = {state: [] for state in State}
     for finding in found:
         by_state[finding.state].append(finding)
-    passed, faults, unchecked = (by_state[state] for state in (State.PASSED, State.FAILED, State.UNCHECKED))
-    yield f"{len(passed)} checks passed, {len(faults)} found a fault, {len(unchecked)} could not be made."
+    faults, unchecked = by_state[State.FAILED], by_state[State.UNCHECKED]
+    for check, saying in SAYING.items():
+        of = [finding.of for finding in by_state[State.PASSED] if finding.check == check]
+        if of:
+            yield f"Checked: {saying} ({', '.join(of)})."
     for finding in unchecked:
         yield f"Not checked: {finding.check} of {finding.of}: {finding.what}."
     yield NEVER_CHECKED
