@@ -27,6 +27,7 @@ from tocsin.consumers.withdrawals import Told
 from tocsin.consumers.withdrawals_reader import WithdrawalsReader, lanes
 from tocsin.deploy import demo_policy as policy_show
 from tocsin.deploy.cluster.local import LocalCluster
+from tocsin.deploy.demo_audit import AuditShow
 from tocsin.deploy.demo_policy import PolicyShow
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.output import HOME, HomeOption, console, log_beside_output
@@ -55,6 +56,8 @@ WAIT_S = 40.0
 # whose sight is removed and given back, and on what
 BLINDED = "bank-fr"
 NEWCOMER = "bank-se"
+# to whom a delivery is proved
+PROVED = "bank-de"
 ACL_TOOL = "org.apache.kafka.tools.AclCommand"
 BOUND_S = 5.0
 
@@ -65,7 +68,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running to play with.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop what --keep left running and delete it.")] = False,
 ) -> None:
-    """Show the exchange at work: publish, decide, deliver, refuse, reject, remove sight, retract, join, and count."""
+    """Show the exchange at work: publish, decide, deliver, refuse, reject, remove sight, retract, join, count, prove."""
     if stop:
         _end(home)
         console.print("Stopped; its folder is deleted.")
@@ -154,6 +157,9 @@ class _Demo:
         )
         self.policy = PolicyShow(self.policy, self.cluster.admin(), self.home, self._readable).run()
         self._count()
+        self._title("The record: what became of the retracted alert, one delivery proved, and a changed copy found out")
+        given = next(one for one in self._decisions() if PROVED in {each["member"] for each in one["given"]})
+        AuditShow(self.home, self._retracted.decode(), given["alert_id"], PROVED).run()
         console.print(f"\nAll of it took {time.monotonic() - began:.0f} s.")
 
     def _title(self, text: str) -> None:

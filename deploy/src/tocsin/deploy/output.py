@@ -59,3 +59,14 @@ def show(rows: Sequence[Mapping[str, Any]], output: Output, *, title: str = "") 
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     console.print(table if rows else f"{title}: nothing" if title else "nothing")
+
+
+def show_one(row: Mapping[str, Any], output: Output, *, title: str) -> None:
+    """Print one row: a JSON object, or a line for each of its parts."""
+    if output is Output.JSON:
+        show([row], output)
+        return
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in row.items():
+        table.add_row(name, "" if value is None else str(value))
+    console.print(table)

@@ -24,7 +24,7 @@ from tocsin.deploy.audit.asking import BundleOption, Source, StateOption, Update
 from tocsin.deploy.audit.seal_command import state_of
 from tocsin.deploy.errors import NotProved
 from tocsin.deploy.moments import moment_text
-from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
+from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show_one
 from tocsin.deploy.policy.rows import AUDITOR
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.directory import Directory, VersionFloor
@@ -70,7 +70,7 @@ def prove(
     files = prove_delivery(record, member, index, signed, hashes_of(size, fetch), Quorum(log))
     for name, content in files.items():
         write_file(out / name, content)
-    show([_row(member, decided, out)], output, title="proved")
+    show_one(_row(member, decided, out), output, title="proved")
     if output is Output.TABLE:
         console.print(f"sh {out / 'check.sh'} checks it, with openssl alone; {out / 'README.md'} says how")
 
@@ -94,7 +94,7 @@ def check(
     try:
         shown = check_delivery(files, Quorum(_key_of(files, key, home, bundle)))
     except NoteInvalid as refusal:
-        show([{"holds": False, "reason": str(refusal)}], output, title="it does not hold")
+        show_one({"holds": False, "reason": str(refusal)}, output, title="it does not hold")
         raise typer.Exit(REFUTED) from refusal
     decision = shown.decision["decision"]
     row = {
@@ -105,7 +105,7 @@ def check(
         "log": shown.checkpoint.origin,
         "entries": shown.checkpoint.size,
     }
-    show([row], output, title="it holds")
+    show_one(row, output, title="it holds")
 
 
 def _key_of(files: Mapping[str, bytes], key: str | None, home: Path, bundle: Path | None) -> Verifier:
