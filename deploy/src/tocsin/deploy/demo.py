@@ -68,7 +68,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running to play with.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop what --keep left running and delete it.")] = False,
 ) -> None:
-    """Show the exchange at work: publish, decide, deliver, refuse, reject, remove sight, retract, join, count, prove."""
+    """Show the exchange at work: publish, decide, deliver, refuse, reject, remove sight, retract, count, and prove."""
     if stop:
         _end(home)
         console.print("Stopped; its folder is deleted.")
