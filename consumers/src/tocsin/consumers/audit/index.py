@@ -175,7 +175,9 @@ class Index:
         except BaseException:
             # what was numbered in it is not there
             self._forget()
-            self.database.execute("ROLLBACK")
+            # a full disk has ended it already
+            if self.database.in_transaction:
+                self.database.execute("ROLLBACK")
             raise
         self.database.execute("COMMIT")
 
