@@ -287,7 +287,7 @@ def test_months_and_percentiles() -> None:
     assert month_of("2026-11")[1] == month_of("2026-12")[0]
     assert month_of("2026-12")[1] == month_of("2027-01")[0]
     for foul in ("2026-13", "2026", "11-2026", "2026-11-01", ""):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"time data|unconverted"):
             month_of(foul)
     assert [percentile([*range(1, 101)], share) for share in (0.5, 0.95, 0.99, 1)] == [50, 95, 99, 100]
     assert percentile([7], 0.5) == 7

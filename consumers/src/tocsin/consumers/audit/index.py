@@ -73,9 +73,8 @@ CREATE INDEX decisions_alerts ON decisions (alert_id) WHERE alert_id IS NOT NULL
 CREATE INDEX decisions_places ON decisions (topic, place);
 CREATE INDEX decisions_times ON decisions (decided_at);
 CREATE INDEX decisions_refusals ON decisions (decided_at) WHERE outcome <> 'ACCEPTED' OR refused IS NOT NULL;
-CREATE INDEX decisions_given ON decisions (given) WHERE given IS NOT NULL;
-CREATE INDEX decisions_refused ON decisions (refused) WHERE refused IS NOT NULL;
-CREATE INDEX decisions_erased ON decisions (erased) WHERE erased IS NOT NULL;
+CREATE INDEX decisions_given ON decisions (given, decided_at) WHERE given IS NOT NULL;
+CREATE INDEX decisions_erased ON decisions (decision) WHERE erased IS NOT NULL;
 CREATE TABLE changes (
     change INTEGER PRIMARY KEY, change_id TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, by TEXT NOT NULL
 );
