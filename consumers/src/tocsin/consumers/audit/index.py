@@ -124,7 +124,7 @@ class Index:
         self.login = login
         self.rebuilt: str | None = None
         self._words: dict[str, int] = {}
-        self._rosters: dict[tuple[Any, ...], int] = {}
+        self._rosters: dict[bytes, int] = {}
         self._lineages: dict[tuple[str, str], int] = {}
         self.database = _connect(path)
 
@@ -302,17 +302,17 @@ class Index:
         """The number of a list of members and the word beside each; None of an empty one."""
         if not named:
             return None
-        key = tuple(named)
-        known = self._rosters.get(key)
+        # a member that came twice, which our own lanes do not write, has the last word beside it
+        rows = {self._word(member): self._word_or_none(word) for member, word in named}
+        packed = array("q", [number for pair in sorted(rows.items()) for number in (pair[0], pair[1] or 0)])
+        digest = hashlib.blake2b(packed.tobytes(), digest_size=16).digest()
+        known = self._rosters.get(digest)
         if known is None:
-            rows = [(self._word(member), self._word_or_none(word)) for member, word in named]
-            known = self._stored_roster(dict(sorted(rows)))
-            _remember(self._rosters, key, known)
+            known = self._stored_roster(digest, rows)
+            _remember(self._rosters, digest, known)
         return known
 
-    def _stored_roster(self, rows: Mapping[int, int | None]) -> int:
-        packed = array("q", [number for member, word in rows.items() for number in (member, word or 0)])
-        digest = hashlib.blake2b(packed.tobytes(), digest_size=16).digest()
+    def _stored_roster(self, digest: bytes, rows: Mapping[int, int | None]) -> int:
         row = self.database.execute("SELECT roster FROM rosters WHERE digest = ?", (digest,)).fetchone()
         if row is not None:
             return int(row[0])

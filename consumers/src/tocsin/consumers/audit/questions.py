@@ -460,4 +460,11 @@ def _note(at: int, decisions: Sequence[Decided]) -> str | None:
     found = nature(of_lineage.index(one), of_lineage)
     if found is not None:
         return found.text
-    return None if one.given or one.refused else "nobody was given it, nobody was refused it"
+    if not (one.given or one.refused):
+        return "nobody was given it, nobody was refused it"
+    earlier = any((other.kind, other.outcome) == (ALERT, ACCEPTED) for other in decisions[:at])
+    return (
+        "a later revision: a correction, or what else it says of itself, which is not in the record"
+        if earlier
+        else None
+    )
