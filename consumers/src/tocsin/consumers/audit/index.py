@@ -449,6 +449,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         # a power failure may cost the last transactions, rows and places alike: they are taken in again
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+        # in a large index a transaction touches many pages: written back together, they are fewer
+        database.execute("PRAGMA wal_autocheckpoint = 20000")
     except sqlite3.DatabaseError:
         database.close()
         raise
