@@ -73,9 +73,8 @@ CREATE INDEX decisions_alerts ON decisions (alert_id) WHERE alert_id IS NOT NULL
 CREATE INDEX decisions_places ON decisions (topic, place);
 CREATE INDEX decisions_times ON decisions (decided_at);
 CREATE INDEX decisions_refusals ON decisions (decided_at) WHERE outcome <> 'ACCEPTED' OR refused IS NOT NULL;
-CREATE INDEX decisions_given ON decisions (given) WHERE given IS NOT NULL;
-CREATE INDEX decisions_refused ON decisions (refused) WHERE refused IS NOT NULL;
-CREATE INDEX decisions_erased ON decisions (erased) WHERE erased IS NOT NULL;
+CREATE INDEX decisions_given ON decisions (given, decided_at) WHERE given IS NOT NULL;
+CREATE INDEX decisions_erased ON decisions (decision) WHERE erased IS NOT NULL;
 CREATE TABLE changes (
     change INTEGER PRIMARY KEY, change_id TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, by TEXT NOT NULL
 );
@@ -125,7 +124,7 @@ class Index:
         self.login = login
         self.rebuilt: str | None = None
         self._words: dict[str, int] = {}
-        self._rosters: dict[tuple[Any, ...], int] = {}
+        self._rosters: dict[bytes, int] = {}
         self._lineages: dict[tuple[str, str], int] = {}
         self.database = _connect(path)
 
@@ -175,7 +174,9 @@ class Index:
         except BaseException:
             # what was numbered in it is not there
             self._forget()
-            self.database.execute("ROLLBACK")
+            # a full disk has ended it already
+            if self.database.in_transaction:
+                self.database.execute("ROLLBACK")
             raise
         self.database.execute("COMMIT")
 
@@ -301,17 +302,17 @@ class Index:
         """The number of a list of members and the word beside each; None of an empty one."""
         if not named:
             return None
-        key = tuple(named)
-        known = self._rosters.get(key)
+        # a member that came twice, which our own lanes do not write, has the last word beside it
+        rows = {self._word(member): self._word_or_none(word) for member, word in named}
+        packed = array("q", [number for pair in sorted(rows.items()) for number in (pair[0], pair[1] or 0)])
+        digest = hashlib.blake2b(packed.tobytes(), digest_size=16).digest()
+        known = self._rosters.get(digest)
         if known is None:
-            rows = [(self._word(member), self._word_or_none(word)) for member, word in named]
-            known = self._stored_roster(dict(sorted(rows)))
-            _remember(self._rosters, key, known)
+            known = self._stored_roster(digest, rows)
+            _remember(self._rosters, digest, known)
         return known
 
-    def _stored_roster(self, rows: Mapping[int, int | None]) -> int:
-        packed = array("q", [number for member, word in rows.items() for number in (member, word or 0)])
-        digest = hashlib.blake2b(packed.tobytes(), digest_size=16).digest()
+    def _stored_roster(self, digest: bytes, rows: Mapping[int, int | None]) -> int:
         row = self.database.execute("SELECT roster FROM rosters WHERE digest = ?", (digest,)).fetchone()
         if row is not None:
             return int(row[0])
@@ -448,6 +449,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         # a power failure may cost the last transactions, rows and places alike: they are taken in again
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+        # in a large index a transaction touches many pages: written back together, they are fewer
+        database.execute("PRAGMA wal_autocheckpoint = 20000")
     except sqlite3.DatabaseError:
         database.close()
         raise

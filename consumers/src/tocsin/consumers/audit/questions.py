@@ -7,9 +7,22 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
-from tocsin.consumers.audit.life import ACCEPTED, ALERT, EXPIRED, WITHHELD, Copies, Copy, Decided, Nature, nature
+from tocsin.consumers.audit.life import (
+    ACCEPTED,
+    ALERT,
+    EXPIRED,
+    WITHHELD,
+    Copies,
+    Copy,
+    Decided,
+    Nature,
+    copies_of,
+    nature,
+)
 from tocsin.consumers.errors import NotOnRecord
 from tocsin.consumers.outbox_records import ACKNOWLEDGEMENT
 from tocsin.consumers.withdrawals import NOTICE_EARLY_MS
@@ -17,28 +30,31 @@ from tocsin.schemas.names import AlertTopic, is_valid
 
 FOREVER: Final = 1 << 62
 ROSTERS_KNOWN_MAX: Final = 20_000
+WORDS_KNOWN_MAX: Final = 200_000
 
-_DECISIONS: Final = """
-SELECT d.decision, lanes.text, d.entry, d.seq, d.kind, d.outcome, reasons.text, d.detail, d.decided_at, topics.text,
-       d.place, d.appended_at, d.sha256, keys.text, publishers.text, lineages.lineage_id, d.alert_id, d.revision,
-       digests.text, d.acl_read_at, d.directory_version
+_COLUMNS: Final = """
+d.decision, d.lane, d.entry, d.seq, d.kind, d.outcome, d.reason, d.detail, d.decided_at, d.topic, d.place,
+d.appended_at, d.sha256, d.key_id, d.publisher, lineages.lineage_id, d.alert_id, d.revision, d.acl_digest,
+d.acl_read_at, d.directory_version
 """
-_WORDS: Final = """
-JOIN words AS lanes ON lanes.word = d.lane
-JOIN words AS topics ON topics.word = d.topic
-JOIN words AS digests ON digests.word = d.acl_digest
-LEFT JOIN words AS reasons ON reasons.word = d.reason
-LEFT JOIN words AS keys ON keys.word = d.key_id
-LEFT JOIN words AS publishers ON publishers.word = d.publisher
-LEFT JOIN lineages ON lineages.lineage = d.lineage
-"""
-_WHOLE: Final = f"{_DECISIONS}, d.given, d.refused, d.erased FROM decisions AS d {_WORDS}"
-_PART: Final = f"""
-{_DECISIONS}, '<part>', beside.text, d.lineage FROM named AS n JOIN decisions AS d ON d.<part> = n.roster
-{_WORDS} LEFT JOIN words AS beside ON beside.word = n.word
-WHERE n.member = (SELECT word FROM words WHERE text = ?) AND d.decided_at >= ? AND d.lineage IS NOT NULL
-"""  # noqa: S608  # made of the constants above, and of the three words below
-_ABOUT: Final = " UNION ALL ".join(_PART.replace("<part>", part) for part in ("given", "refused", "erased"))
+_LANE, _REASON, _TOPIC, _KEY, _PUBLISHER, _DIGEST = 1, 6, 9, 13, 14, 18
+_WHOLE: Final = f"""
+SELECT {_COLUMNS}, d.given, d.refused, d.erased FROM decisions AS d LEFT JOIN lineages ON lineages.lineage = d.lineage
+"""  # noqa: S608  # made of the constant above
+_ABOUT: Final = f"""
+SELECT d.lineage, {_COLUMNS}, given.member, given.word, refused.member, refused.word, erased.member
+FROM (
+    SELECT DISTINCT lineage FROM named JOIN decisions ON decisions.given = named.roster
+    WHERE named.member = :member AND decided_at >= :begin AND decided_at < :end AND lineage IS NOT NULL
+) AS mine
+JOIN decisions AS d ON d.lineage = mine.lineage
+JOIN lineages ON lineages.lineage = d.lineage
+LEFT JOIN named AS given ON given.roster = d.given AND given.member = :member
+LEFT JOIN named AS refused ON refused.roster = d.refused AND refused.member = :member
+LEFT JOIN named AS erased ON erased.roster = d.erased AND erased.member = :member
+WHERE coalesce(given.member, refused.member, erased.member) IS NOT NULL
+ORDER BY d.lineage, d.decision
+"""  # noqa: S608  # made of the constant above
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +129,7 @@ class Questions:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self._word = lru_cache(WORDS_KNOWN_MAX)(self._read_word)
         self._roster = lru_cache(ROSTERS_KNOWN_MAX)(self._read_roster)
         self._causes = lru_cache(ROSTERS_KNOWN_MAX)(self._read_causes)
 
@@ -282,29 +299,22 @@ class Questions:
     def seen_by(self, member: str, from_ms: int = 0, to_ms: int = FOREVER) -> list[Seen]:
         """Every copy that `member` was given by a decision from then until before then; the oldest first."""
         found: list[Copy] = []
-        lives: dict[int, Copies] = {}
-        for lineage, one in self._about(member, from_ms):
-            if lineage not in lives and not (one.given and one.decided_at < to_ms):
-                continue
-            life = lives.setdefault(lineage, Copies())
-            before = len(life.all)
-            life.take(one)
-            found += (copy for copy in life.all[before:] if copy.by.decided_at < to_ms)
-        return [self._seen(copy) for copy in found if copy.withheld is None]
+        for _, about in groupby(self._about(member, from_ms, to_ms), key=itemgetter(0)):
+            found += copies_of(one for _, one in about)
+        shown = [copy for copy in found if copy.withheld is None and from_ms <= copy.by.decided_at < to_ms]
+        return [self._seen(copy) for copy in sorted(shown, key=lambda copy: copy.by.number)]
 
-    def _about(self, member: str, from_ms: int) -> Iterator[tuple[int, Decided]]:
-        """The decisions that name `member`, with nobody else in them."""
-        rows = self._database.execute(f"{_ABOUT} ORDER BY 1", (member, from_ms) * 3)
-        last: tuple[int, Decided] | None = None
-        for *columns, part, word, lineage in rows:
-            if last is None or last[1].number != columns[0]:
-                if last is not None:
-                    yield last
-                last = lineage, _decided([*columns, {}, {}, ()])
-            said: Any = (member,) if part == "erased" else {member: word}
-            last = lineage, replace(last[1], **{part: said})
-        if last is not None:
-            yield last
+    def _about(self, member: str, begin: int, end: int) -> Iterator[tuple[int, Decided]]:
+        """The decisions on lineages that `member` was given in that time, with nobody else in them."""
+        number = self._database.execute("SELECT word FROM words WHERE text = ?", (member,)).fetchone()
+        asked = {"member": number[0] if number else None, "begin": begin, "end": end}
+        for lineage, *columns, given, rule, refused, reason, erased in self._database.execute(_ABOUT, asked):
+            named = (
+                {} if given is None else {member: self._word(rule)},
+                {} if refused is None else {member: self._word(reason)},
+                () if erased is None else (member,),
+            )
+            yield lineage, self._decided([*columns, *named])
 
     def refusals(
         self, from_ms: int = 0, to_ms: int = FOREVER, lane: str | None = None, member: str | None = None
@@ -312,7 +322,7 @@ class Questions:
         """What was rejected, refused or withheld in that time; of `lane`, of `member`, or all. The oldest first."""
         decisions = self._each(
             "WHERE (d.outcome <> 'ACCEPTED' OR d.refused IS NOT NULL) AND d.decided_at >= ? AND d.decided_at < ?"
-            " AND (? IS NULL OR lanes.text = ?) ORDER BY d.decided_at, d.decision",
+            " AND (? IS NULL OR d.lane = (SELECT word FROM words WHERE text = ?)) ORDER BY d.decided_at, d.decision",
             (from_ms, to_ms, lane, lane),
         )
         for one in decisions:
@@ -384,7 +394,17 @@ class Questions:
         """Decisions with everybody in them. `where` is ours, what is asked for is in `values`."""
         for *columns, given, refused, erased in self._database.execute(f"{_WHOLE} {where}", values):
             rosters = (self._roster(given), self._roster(refused), tuple(self._roster(erased)))
-            yield _decided([*columns, *rosters])
+            yield self._decided([*columns, *rosters])
+
+    def _decided(self, columns: list[Any]) -> Decided:
+        """A row of the index, whose columns are in the order of the fields, some as numbers of words."""
+        for at in (_LANE, _REASON, _TOPIC, _KEY, _PUBLISHER, _DIGEST):
+            columns[at] = self._word(columns[at])
+        return Decided(*columns)
+
+    def _read_word(self, number: int | None) -> str | None:
+        row = self._database.execute("SELECT text FROM words WHERE word = ?", (number,)).fetchone()
+        return row[0] if row else None
 
     def _read_roster(self, number: int | None) -> dict[str, str]:
         if number is None:
@@ -415,11 +435,6 @@ class Questions:
         return [max(0, at - one.decided_at) for at, notice_at in rows if answers(notice_at, one.decided_at)]
 
 
-def _decided(columns: Sequence[Any]) -> Decided:
-    """A row of the index, whose columns are in the order of the fields."""
-    return Decided(*columns)
-
-
 def answers(notice_at_ms: int | None, withdrawn_ms: int) -> bool:
     """Whether the notice that a member acknowledged was of this withdrawal: that of an earlier one is older."""
     return notice_at_ms is not None and notice_at_ms >= withdrawn_ms - NOTICE_EARLY_MS
@@ -445,4 +460,11 @@ def _note(at: int, decisions: Sequence[Decided]) -> str | None:
     found = nature(of_lineage.index(one), of_lineage)
     if found is not None:
         return found.text
-    return None if one.given or one.refused else "nobody was given it, nobody was refused it"
+    if not (one.given or one.refused):
+        return "nobody was given it, nobody was refused it"
+    earlier = any((other.kind, other.outcome) == (ALERT, ACCEPTED) for other in decisions[:at])
+    return (
+        "a later revision: a correction, or what else it says of itself, which is not in the record"
+        if earlier
+        else None
+    )

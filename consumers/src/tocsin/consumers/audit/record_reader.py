@@ -136,6 +136,9 @@ class RecordReader:
         self._directory.look()
         if self._directory.directory is not None:
             index.take_directory(self._directory.directory)
+        else:
+            # nothing that members said can be judged; what was decided can be told all the same
+            found = {name: one for name, one in found.items() if not name.startswith(OUTBOX)}
         records = self._read(index, found, progress)
         missing, before = left_out(found, unreadable), index.fact("left out")
         index.note("left out", "\n".join(missing))
