@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -276,3 +277,21 @@ def test_a_history_signed_anew_is_told_from_the_export_by_kept_heads_alone(bed: 
     assert not faults(found(made.folder))
     findings = found(made.folder, kept=expected.kept)
     assert any("a split view" in finding.what for finding in faults(findings))
+
+
+def test_whatever_stands_in_the_files_verification_ends(bed: Callable[[int], Bed]) -> None:
+    """Files of strangers are read without harm: pieces are cut out, put in and overwritten, in any of them."""
+    for number in range(COUNT // 2):
+        made = bed(SEED + number)
+        rng = made.rng
+        for path in rng.sample(sorted(path for path in made.folder.rglob("*") if path.is_file()), 3):
+            content = bytearray(path.read_bytes())
+            start = rng.randrange(len(content))
+            content[start : start + rng.choice((0, 1, 40, 4_000))] = rng.choice(
+                (b"", b"[", rng.randbytes(9), b"9" * 30)
+            )
+            path.write_bytes(content)
+        with suppress(ExportRefused):
+            found(made.folder)
+        finish(made.folder)
+        found(made.folder)
