@@ -24,6 +24,7 @@ from tests.unit.deploy.exported import (
     record_of,
 )
 from tests.unit.deploy.mutations import MUTATIONS, Bed, Expected, Mutation, mutated
+from tocsin.consumers.audit.facts import entry_of, fact_hash, facts_of, seal_of
 from tocsin.consumers.audit.findings import Finding, State
 from tocsin.consumers.audit.verification import Kept, file_of
 from tocsin.deploy.audit.export_files import MANIFEST, TILES_FOLDER, ExportFolder
@@ -128,6 +129,12 @@ def test_what_a_key_signed_before_it_was_revoked_still_counts(bed: Callable[[int
         assert bool(faults(findings)) == (line is not None)
         if line is not None:
             assert is_found(findings, Expected("heads", file_of(CHECKPOINTS_TOPIC), line))
+
+
+def test_a_seal_is_made_of_the_hashes_of_the_facts(record: Record) -> None:
+    """In the order in which whoever is shown some of the facts is given all hashes."""
+    for one in record.records[AUDIT]:
+        assert seal_of(one) == entry_of(one.offset, map(fact_hash, facts_of(one)))
 
 
 # -- records that are gone with their time ---------------------------------------------------------------------------
