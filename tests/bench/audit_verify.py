@@ -40,7 +40,7 @@ from tocsin.deploy.audit.verify_command import verify
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import encode
-from tocsin.schemas.names import ACL_AUDIT_TOPIC, CHECKPOINTS_TOPIC, DELIVERY_HOST, DIRECTORY_TOPIC
+from tocsin.schemas.names import ACL_AUDIT_TOPIC, CHECKPOINTS_TOPIC, DELIVERY_HOST, DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC
 
 DECISIONS: Final = 1_000_000
 RECIPIENTS: Final = 10
@@ -111,6 +111,7 @@ def make(folder: Path, count: int) -> None:
         CHECKPOINTS_TOPIC: heads,
         ACL_AUDIT_TOPIC: [BusRecord(ACL_AUDIT_TOPIC, at, None, one, (), NOW_MS) for at, one in enumerate(acls)],
         DIRECTORY_TOPIC: [directory_record()],
+        POLICY_AUDIT_TOPIC: [],
     }
     for topic, of in others.items():
         (export / file_of(topic)).write_bytes(b"".join(map(encode_line, of)))

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.unit.deploy.exported import (
     record_of,
 )
 from tests.unit.deploy.mutations import MUTATIONS, Bed, Expected, Mutation, mutated
+from tocsin.consumers.audit.facts import entry_of, fact_hash, facts_of, seal_of
 from tocsin.consumers.audit.findings import Finding, State
 from tocsin.consumers.audit.verification import Kept, file_of
 from tocsin.deploy.audit.export_files import MANIFEST, TILES_FOLDER, ExportFolder
@@ -127,6 +129,12 @@ def test_what_a_key_signed_before_it_was_revoked_still_counts(bed: Callable[[int
         assert bool(faults(findings)) == (line is not None)
         if line is not None:
             assert is_found(findings, Expected("heads", file_of(CHECKPOINTS_TOPIC), line))
+
+
+def test_a_seal_is_made_of_the_hashes_of_the_facts(record: Record) -> None:
+    """In the order in which whoever is shown some of the facts is given all hashes."""
+    for one in record.records[AUDIT]:
+        assert seal_of(one) == entry_of(one.offset, map(fact_hash, facts_of(one)))
 
 
 # -- records that are gone with their time ---------------------------------------------------------------------------
@@ -276,3 +284,21 @@ def test_a_history_signed_anew_is_told_from_the_export_by_kept_heads_alone(bed: 
     assert not faults(found(made.folder))
     findings = found(made.folder, kept=expected.kept)
     assert any("a split view" in finding.what for finding in faults(findings))
+
+
+def test_whatever_stands_in_the_files_verification_ends(bed: Callable[[int], Bed]) -> None:
+    """Files of strangers are read without harm: pieces are cut out, put in and overwritten, in any of them."""
+    for number in range(COUNT // 2):
+        made = bed(SEED + number)
+        rng = made.rng
+        for path in rng.sample(sorted(path for path in made.folder.rglob("*") if path.is_file()), 3):
+            content = bytearray(path.read_bytes())
+            start = rng.randrange(len(content))
+            content[start : start + rng.choice((0, 1, 40, 4_000))] = rng.choice(
+                (b"", b"[", rng.randbytes(9), b"9" * 30)
+            )
+            path.write_bytes(content)
+        with suppress(ExportRefused):
+            found(made.folder)
+        finish(made.folder)
+        found(made.folder)

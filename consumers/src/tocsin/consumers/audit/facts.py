@@ -42,16 +42,22 @@ def facts_of(record: BusRecord) -> list[str]:
 
 def facts_of_decision(record: BusRecord, decision: Decision | None) -> list[str]:
     """The facts of a record whose value `decision_of` says is `decision`: decoding is much of the work."""
+    first, others = _facts(record, decision)
+    return [first, *sorted(others, key=fact_hash)]
+
+
+def _facts(record: BusRecord, decision: Decision | None) -> tuple[str, list[str]]:
+    """The first fact, and the others, not in their order yet."""
     place = {"topic": record.topic, "offset": record.offset, "appended_at": record.appended_ms}
     if decision is None:
-        return [_text({**place, "sha256": hashlib.sha256(record.value or b"").hexdigest()})]
+        return _text({**place, "sha256": hashlib.sha256(record.value or b"").hexdigest()}), []
     said = [*_about_members(decision)]
     count = max(FACTS_MIN, 1 << len(said).bit_length())
     salts = _salts(decision["salt"], count)
     whole = {name: _shown(content) for name, content in decision.items() if name not in _APART}
     first = _text({**place, "decision": whole, "salt": salts[0]})
     said += [""] * (count - 1 - len(said))
-    return [first, *sorted(map('{{{}"salt":"{}"}}'.format, said, salts[1:]), key=fact_hash)]
+    return first, [*map('{{{}"salt":"{}"}}'.format, said, salts[1:])]
 
 
 def decision_of(value: bytes | None) -> Decision | None:
@@ -112,7 +118,8 @@ def seal_of(record: BusRecord) -> bytes:
 
 def seal_of_decision(record: BusRecord, decision: Decision | None) -> bytes:
     """The log's entry for a record whose value `decision_of` says is `decision`."""
-    return entry_of(record.offset, map(fact_hash, facts_of_decision(record, decision)))
+    first, others = _facts(record, decision)
+    return entry_of(record.offset, [fact_hash(first), *sorted(map(fact_hash, others))])
 
 
 def sealed_offset(entry: bytes) -> int:
