@@ -196,6 +196,11 @@ class Seals:
             found = tiles.read(bundle_name(index, width_at(0, index, tiles.size))) or b""
             self._bad_entry = index * TILE_WIDTH + _first_other(encode_bundle(self._tree.bundle), found)
 
+    @property
+    def size(self) -> int:
+        """How many entries were taken in."""
+        return self._tree.edge.size
+
     def holds(self, head: Head) -> bool:
         """Whether a head is one of this tree; asked once all is taken in."""
         return head.checkpoint.size <= self._tree.edge.size and head not in self._bad

@@ -185,9 +185,12 @@ class Verification:
         names = {one.name for one in self.kept}
         for head in heads:
             if head.place.file in names:
+                size = head.checkpoint.size
                 if seals.holds(head):
-                    size = head.checkpoint.size
                     yield passed(KEPT, head.place.file, f"a head of this record of {topic}, of {size} entries")
+                elif size > seals.size:
+                    what = f"of {size} entries of {topic}, and here are {seals.size}: cut off, or exported before it"
+                    yield failed(KEPT, head.place.file, what, head.place)
                 else:
                     what = f"a split view: signed by the sealer, and no head of this record of {topic}"
                     yield failed(KEPT, head.place.file, what, head.place)
