@@ -94,6 +94,12 @@ _INSERT_DECISION: Final = (
     "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+_TAKE_BACK: Final = """
+DELETE FROM told WHERE lineage = (
+    SELECT lineage FROM lineages JOIN words ON words.word = publisher WHERE lineage_id = ? AND words.text = ?
+) AND member = (SELECT word FROM words WHERE text = ?) AND kind = ?
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -352,8 +358,8 @@ class Index:
         publisher, _, lineage_id = name.partition("/")
         member = record.topic.removeprefix(_OUTBOXES)
         if record.value is None:
-            place = (self._lineage(publisher, lineage_id), self._word(member), kind)
-            self.database.execute("DELETE FROM told WHERE lineage = ? AND member = ? AND kind = ?", place)
+            # it is not signed: nothing is stored because of it
+            self.database.execute(_TAKE_BACK, (lineage_id, publisher, member, kind))
             return True
         try:
             said = opened(record)
