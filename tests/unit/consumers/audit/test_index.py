@@ -17,7 +17,7 @@ import pytest
 from tests.unit.consumers.audit.lives import AUDIT, IDS, life, records
 from tests.unit.schemas.coalition import COALITION, KEYS, OTHER, PUBLISHER, directory, directory_key
 from tests.unit.schemas.samples import NOW_MS
-from tocsin.consumers.audit.index import Index, Place, index_as_it_is, is_taken_in, open_index
+from tocsin.consumers.audit.index import Index, Place, index_as_it_is, is_taken_in, on_disk, open_index
 from tocsin.consumers.audit.questions import Questions
 from tocsin.consumers.audit.record_reader import Found, left_out, lost
 from tocsin.consumers.errors import IndexUnusable
@@ -194,6 +194,18 @@ def test_an_index_that_is_of_no_use_is_made_anew(tmp_path: Path, how: str, login
         assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(IndexUnusable, match="no index yet"):
         index_as_it_is(tmp_path / "none", login)
+
+
+def test_a_disk_that_cannot_be_written_is_said_clearly(tmp_path: Path) -> None:
+    """With the file and what to do; the index is not thrown away for it."""
+    path = tmp_path / "index.sqlite"
+    with closing(open_index(path, "auditor")) as index:
+        index.database.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(IndexUnusable, match="see to the disk"), on_disk(path):
+            index.take(records(life(5, 20).audit * 50), IDS, nobody)
+        assert _count(index, "decisions") == 0
+    with pytest.raises(IndexUnusable, match="choose another place"), on_disk(path / "below"):
+        open_index(path / "below" / "index.sqlite", "auditor")
 
 
 def test_topics_that_were_made_anew_or_cut_are_noticed() -> None:
