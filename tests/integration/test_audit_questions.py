@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from tests.attempts import ANSWER_S, Attempts
 from tests.load import publish
 from tests.world import World, agreement, running, small_policy, takedown, tocsin, wait_until
+from tocsin.consumers.audit.record_reader import RecordReader, Updated
 from tocsin.consumers.inbox import Inbox
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.bundle import Bundle
@@ -176,6 +177,30 @@ def _dump(path: Path) -> list[str]:
         return [line for line in database.iterdump() if "left out" not in line]
     finally:
         database.close()
+
+
+def test_a_topic_that_was_made_anew_makes_the_index_anew(world: World, tmp_path: Path) -> None:
+    """And says so; what is read then is what there is then."""
+    path = tmp_path / "index.sqlite"
+    assert _update(world, path).rebuilt is None
+    admin = world.admin()
+    for future in admin.delete_topics(["outbox.hotline-de"]).values():
+        future.result(ANSWER_S)
+    wait_until(lambda: "outbox.hotline-de" not in world.topics("outbox."), ANSWER_S, "it is gone")
+    assert _update(world, path).rebuilt is None
+    world.apply()
+    updated = _update(world, path)
+    assert updated.rebuilt == "outbox.hotline-de was deleted and made anew"
+    assert updated.records > 0
+    again = _update(world, path)
+    assert (again.rebuilt, again.records, again.left_out) == (None, 0, ())
+
+
+def _update(world: World, path: Path) -> Updated:
+    with RecordReader(world.service("auditor")) as reader:
+        index, updated = reader.update(path, lambda _done, _total: None)
+    index.close()
+    return updated
 
 
 def test_what_is_not_on_record_is_said(world: World) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tests.unit.consumers.lane_world import LIFE_MS, MEMBERS, PUBLISHERS, READERS, TOPICS, LaneWorld, alert
+from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.subscriptions import Subscription
@@ -94,3 +95,37 @@ def records(decisions: Iterable[Mapping[str, Any]], topic: str = AUDIT) -> list[
         BusRecord(topic, n + n // 6, None, encode(schema("decision"), one), (), one["decided_at"])
         for n, one in enumerate(decisions)
     ]
+
+
+def decision(seq: int, kind: str = "ALERT", revision: int = 1, **what: Any) -> dict[str, Any]:
+    """A decision on the lineage `hotline-de/one`; `given` are members, under a rule of their name."""
+    given = [{"member": member, "rule": f"rule of {member}"} for member in what.pop("given", ())]
+    refused = [{"member": member, "reason": reason} for member, reason in what.pop("refused", {}).items()]
+    return {
+        "seq": seq,
+        "kind": kind,
+        "outcome": "ACCEPTED",
+        "reason": None,
+        "detail": None,
+        "decided_at": NOW_MS + seq,
+        "topic": TOPICS[0],
+        "topic_id": "",
+        "partition": 0,
+        "offset": revision,
+        "appended_at": NOW_MS + seq - 1 if kind == "ALERT" else None,
+        "sha256": bytes(32),
+        "key_id": "k",
+        "publisher": "hotline-de",
+        "lineage_id": "one",
+        "alert_id": None,
+        "revision": revision,
+        "given": given,
+        "refused": refused,
+        "erased": [],
+        "acl_digest": bytes(32),
+        "acl_read_at": NOW_MS + seq,
+        "directory_version": 1,
+        "worker": "w",
+        "salt": bytes(16),
+        **what,
+    }

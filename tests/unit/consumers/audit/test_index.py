@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -16,7 +17,7 @@ import pytest
 from tests.unit.consumers.audit.lives import AUDIT, IDS, life, records
 from tests.unit.schemas.coalition import COALITION, KEYS, OTHER, PUBLISHER, directory, directory_key
 from tests.unit.schemas.samples import NOW_MS
-from tocsin.consumers.audit.index import Index, Place, index_as_it_is, is_taken_in, open_index
+from tocsin.consumers.audit.index import Index, Place, index_as_it_is, is_taken_in, on_disk, open_index
 from tocsin.consumers.audit.questions import Questions
 from tocsin.consumers.audit.record_reader import Found, left_out, lost
 from tocsin.consumers.errors import IndexUnusable
@@ -72,38 +73,46 @@ def test_who_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
     with closing(open_index(tmp_path / "whole.sqlite", "auditor")) as whole:
         whole.take(every, IDS, nobody)
         expected = dump(whole)
-    path, chance, ended = tmp_path / "index.sqlite", random.Random(5), [0]
+    path, chance = tmp_path / "index.sqlite", random.Random(5)
     with closing(open_index(path, "auditor")) as index:
         index.take(every[:20], IDS, nobody)
         before = dump(index)
-    while ended[-1] == 0 and len(ended) < 25:
-        ended.append(_killed(path, every, chance.randint(1, 400)))
+    content = path.read_bytes()
+    statements = _killed(path, every, 1 << 30)
+    for kill_at in [*sorted(chance.sample(range(statements), 15)), *range(statements - 4, statements)]:
+        path.write_bytes(content)
+        assert _killed(path, every, kill_at) == kill_at
         with closing(open_index(path, "auditor")) as index:
             assert index.rebuilt is None
-            assert dump(index) == (before if ended[-1] == 0 else expected)
-    assert len(ended) > 3
-    with closing(open_index(path, "auditor")) as index:
-        index.take(every, IDS, nobody)
-        assert dump(index) == expected
+            assert dump(index) == before
+            index.take(every, IDS, nobody)
+            assert dump(index) == expected
 
 
-def _killed(path: Path, every: list[BusRecord], steps: int) -> int:
-    """Update in a process that kills itself after so many steps of SQLite. Returns 1 if it was through before that."""
+def _killed(path: Path, every: list[BusRecord], kill_at: int) -> int:
+    """Update in a process that kills itself at a statement of SQLite. Returns how many there were before that."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        left = [steps]
+        seen = 0
         with closing(open_index(path, "auditor")) as index:
-            index.database.set_progress_handler(lambda: _countdown(left), 10)
+
+            def count(_: str) -> None:
+                nonlocal seen
+                if seen == kill_at:
+                    os.write(writing, str(seen).encode())
+                    os.kill(os.getpid(), signal.SIGKILL)
+                seen += 1
+
+            index.database.set_trace_callback(count)
             index.take(every, IDS, nobody)
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if child else 0
-
-
-def _countdown(left: list[int]) -> int:
-    left[0] -= 1
-    if left[0] < 0:
+            index.database.set_trace_callback(None)
+        os.write(writing, str(seen).encode())
         os._exit(0)
-    return 0
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        return int(answer.read())
 
 
 def test_what_is_no_decision_is_passed_over_and_counted(index: Index) -> None:
@@ -185,6 +194,18 @@ def test_an_index_that_is_of_no_use_is_made_anew(tmp_path: Path, how: str, login
         assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(IndexUnusable, match="no index yet"):
         index_as_it_is(tmp_path / "none", login)
+
+
+def test_a_disk_that_cannot_be_written_is_said_clearly(tmp_path: Path) -> None:
+    """With the file and what to do; the index is not thrown away for it."""
+    path = tmp_path / "index.sqlite"
+    with closing(open_index(path, "auditor")) as index:
+        index.database.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(IndexUnusable, match="see to the disk"), on_disk(path):
+            index.take(records(life(5, 20).audit * 50), IDS, nobody)
+        assert _count(index, "decisions") == 0
+    with pytest.raises(IndexUnusable, match="choose another place"), on_disk(path / "below"):
+        open_index(path / "below" / "index.sqlite", "auditor")
 
 
 def test_topics_that_were_made_anew_or_cut_are_noticed() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.consumers.audit.lives import AUDIT, IDS, life, records
+from tests.unit.consumers.audit.lives import AUDIT, IDS, decision, life, records
 from tests.unit.consumers.audit.test_index import nobody
 from tests.unit.consumers.lane_world import MEMBERS, LaneWorld, alert
 from tests.unit.schemas.samples import NOW_MS
@@ -317,6 +317,86 @@ def _asked(path: Path, world: LaneWorld) -> Trace:
     with closing(open_index(path, "auditor")) as index:
         index.take(records(world.audit), IDS, nobody)
         return Questions(index.database).trace("one")
+
+
+def _told(path: Path, *decisions: dict[str, Any]) -> tuple[dict[tuple[str, int | None], str], list[str], list[str]]:
+    """What became of each member's copies by revision, who was told of a withdrawal last, and what took it back."""
+    with closing(open_index(path, "auditor")) as index:
+        index.take(records(decisions), IDS, nobody)
+        asked = Questions(index.database)
+        copies = {(one.copy.member, one.copy.by.revision): one.copy.state for one in asked.who_saw("one")}
+        natures = [str(what) for _, what in asked.natures(asked.for_nobody(0, FOREVER))]
+        return copies, [one.member for one in asked.withdrawn()], natures
+
+
+CASES: dict[str, tuple[list[dict[str, Any]], tuple[dict[tuple[str, int], str], list[str], list[str]]]] = {
+    "a newer copy that was withheld has replaced nothing": (
+        [
+            decision(1, given=["a"]),
+            decision(2, revision=2, given=["a"]),
+            decision(3, "WITHHELD", 2, refused={"a": "superseded"}),
+        ],
+        ({("a", 1): "held"}, [], []),
+    ),
+    "who loses sight before the newer copy is told that the older one is withdrawn": (
+        [
+            decision(1, given=["a"]),
+            decision(2, revision=2, given=["a"]),
+            decision(3, "WITHHELD", 2, refused={"a": "sight-lost"}, erased=["a"]),
+        ],
+        ({("a", 1): "erased"}, ["a"], []),
+    ),
+    "who is given it again has nothing to acknowledge": (
+        [
+            decision(1, given=["a", "b"]),
+            decision(2, revision=2, given=["b"], erased=["a"]),
+            decision(3, "GAINED", 2, given=["a"]),
+        ],
+        ({("a", 1): "erased", ("a", 2): "held", ("b", 1): "replaced", ("b", 2): "held"}, [], []),
+    ),
+    "who was to be given it again, and was not, still has": (
+        [
+            decision(1, given=["a", "b"]),
+            decision(2, revision=2, given=["b"], erased=["a"]),
+            decision(3, "GAINED", 2, given=["a"]),
+            decision(4, "WITHHELD", 2, refused={"a": "sight-lost"}),
+        ],
+        ({("a", 1): "erased", ("b", 1): "replaced", ("b", 2): "held"}, ["a"], []),
+    ),
+    "a withheld copy of another revision is not this one": (
+        [
+            decision(1, given=["a"]),
+            decision(2, revision=2, erased=["a"]),
+            decision(3, "GAINED", 2, given=["a"]),
+            decision(4, revision=3, given=["a"]),
+            decision(5, "WITHHELD", 3, refused={"a": "superseded"}),
+        ],
+        ({("a", 1): "erased", ("a", 2): "held"}, [], ["corrected"]),
+    ),
+    "what expires later was not retracted": (
+        [decision(1, given=["a"]), decision(2, revision=2, erased=["a"]), decision(3, "EXPIRED", 2)],
+        ({("a", 1): "erased"}, ["a"], ["corrected"]),
+    ),
+    "what is told to who was told before is a retraction": (
+        [
+            decision(1, given=["a", "b"]),
+            decision(2, revision=2, given=["b"], erased=["a"]),
+            decision(3, revision=3, erased=["a", "b"]),
+        ],
+        ({("a", 1): "erased", ("b", 1): "erased", ("b", 2): "erased"}, ["a", "b"], ["retracted"]),
+    ),
+    "what only expired is told to nobody": (
+        [decision(1, given=["a"]), decision(2, "EXPIRED", erased=["a"])],
+        ({("a", 1): "expired"}, [], []),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_became_of_copies(tmp_path: Path, case: str) -> None:
+    """By hand, what random lives seldom come to."""
+    decisions, expected = CASES[case]
+    assert _told(tmp_path / "index.sqlite", *decisions) == expected
 
 
 def test_an_acknowledgement_answers_a_notice_of_that_time() -> None:

@@ -94,6 +94,12 @@ _INSERT_DECISION: Final = (
     "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+_TAKE_BACK: Final = """
+DELETE FROM told WHERE lineage = (
+    SELECT lineage FROM lineages JOIN words ON words.word = publisher WHERE lineage_id = ? AND words.text = ?
+) AND member = (SELECT word FROM words WHERE text = ?) AND kind = ?
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -352,8 +358,8 @@ class Index:
         publisher, _, lineage_id = name.partition("/")
         member = record.topic.removeprefix(_OUTBOXES)
         if record.value is None:
-            place = (self._lineage(publisher, lineage_id), self._word(member), kind)
-            self.database.execute("DELETE FROM told WHERE lineage = ? AND member = ? AND kind = ?", place)
+            # it is not signed: nothing is stored because of it
+            self.database.execute(_TAKE_BACK, (lineage_id, publisher, member, kind))
             return True
         try:
             said = opened(record)
@@ -403,10 +409,25 @@ class Index:
         self.database.close()
 
 
+@contextmanager
+def on_disk(path: Path) -> Generator[None]:
+    """What goes wrong with the disk, and not with what is on it, said in our words.
+
+    Raises:
+        IndexUnusable: the disk is full, or may not be written; a process holds the file.
+    """
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        raise IndexUnusable(f"{path}: {error}; see to the disk, or choose another place with --state") from error
+
+
 def open_index(path: Path, login: str) -> Index:
     """The index in the file `path` for what `login` may read, made anew if what is there cannot be gone on with."""
     try:
         found = Index(path, login)
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as error:
         _remove(path)
         found = Index(path, login)
@@ -429,7 +450,8 @@ def index_as_it_is(path: Path, login: str) -> Index:
     if not path.exists():
         raise IndexUnusable(f"{path}: no index yet; {remedy}")
     try:
-        found = Index(path, login)
+        with on_disk(path):
+            found = Index(path, login)
     except sqlite3.DatabaseError as error:
         raise IndexUnusable(f"{path}: damaged ({error}); {remedy}") from error
     why = found.wrong() if found.has_tables() else "nothing is in it yet"

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
-from tocsin.consumers.audit.index import Index, Place, is_taken_in, open_index
+from tocsin.consumers.audit.index import Index, Place, is_taken_in, on_disk, open_index
 from tocsin.consumers.audit.logs import is_sealed
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import IndexUnusable, TopicsUnreadable
@@ -105,23 +105,26 @@ class RecordReader:
 
         Raises:
             TopicsUnreadable, DirectoryUnreadable: they cannot be read now; what was taken in is kept.
-            IndexUnusable: this login may read no decisions.
+            IndexUnusable: this login may read no decisions, or the file cannot be written.
         """
-        with _alone(path):
+        with on_disk(path), _alone(path):
             index = open_index(path, self._login)
-            if anew is not None:
-                index.build_anew(anew)
             try:
-                return index, self._update(index, progress)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    index.close()
-                    raise IndexUnusable(f"{path}: {error}; see to the disk, or delete the file") from error
-                index.build_anew(f"its file is damaged ({error})")
-                return index, self._update(index, progress)
+                if anew is not None:
+                    index.build_anew(anew)
+                return index, self._update_or_anew(index, progress)
             except BaseException:
                 index.close()
                 raise
+
+    def _update_or_anew(self, index: Index, progress: Progress) -> Updated:
+        try:
+            return self._update(index, progress)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            index.build_anew(f"its file is damaged ({error})")
+            return self._update(index, progress)
 
     def _update(self, index: Index, progress: Progress) -> Updated:
         found, unreadable = self._topics()

@@ -215,9 +215,11 @@ def report_month(
         write_html(html, f"{source.bundle.coalition}: the record of {month}", tables, missing.splitlines())
     if csv is not None:
         write_csv(csv, tables)
-    if html is None and csv is None:
-        for table in tables:
-            _print(table, output)
+    written = [str(path) for path in (html, csv) if path is not None]
+    if written and output is Output.TABLE:
+        console.print(f"written: {', '.join(written)}", soft_wrap=True, markup=False)
+    for table in () if written else tables:
+        _print(table, output)
 
 
 def _print(table: Table, output: Output) -> None:

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tocsin.consumers.audit.index import Index, index_as_it_is
+from tocsin.consumers.audit.index import Index, index_as_it_is, on_disk
 from tocsin.consumers.audit.record_reader import RecordReader, Updated
 from tocsin.deploy.policy.rows import AUDITOR
 from tocsin.schemas.bundle import Bundle
@@ -54,16 +54,18 @@ class Source:
         Raises:
             TocsinConsumerError: the topics cannot be read, or the index not be asked.
         """
-        if not self.update:
-            return _put(index_as_it_is(self.path, self.bundle.config.login), question)
-        index, _ = self.updated()
-        try:
-            return _put(index, question)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+        if self.update:
+            index, _ = self.updated()
+        else:
+            index = index_as_it_is(self.path, self.bundle.config.login)
+        with on_disk(self.path):
+            try:
+                return _put(index, question)
+            except sqlite3.OperationalError:
                 raise
-            index, _ = self.updated(anew=f"its file is damaged ({error})")
-            return _put(index, question)
+            except sqlite3.DatabaseError as error:
+                index, _ = self.updated(anew=f"its file is damaged ({error})")
+                return _put(index, question)
 
     def updated(self, *, anew: str | None = None, silent: bool = False) -> tuple[Index, Updated]:
         """The index with all that is on record now; `silent` says nothing of what is left out."""
