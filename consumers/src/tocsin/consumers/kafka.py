@@ -150,6 +150,8 @@ class KafkaReader:
 
     def _on_error(self, error: KafkaError) -> None:
         """Note an error, whether the client library hands it out as a message or through its callback."""
+        if not self._grouped and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return  # the client looks for the coordinator of a group that is only named, and is refused
         kind = _KINDS.get(error.code())
         if kind is not None:
             self._failed = ReadFailed(kind, error.str())

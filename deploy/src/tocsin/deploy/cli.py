@@ -9,6 +9,7 @@ import typer
 
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.deploy.audit.app import audit_app
+from tocsin.deploy.audit.receipts_command import receipts
 from tocsin.deploy.cluster.commands import cluster_app
 from tocsin.deploy.commands.directory import directory_app
 from tocsin.deploy.commands.dispute import dispute
@@ -51,6 +52,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(holds_app, name="holds")
 app.add_typer(audit_app, name="audit")
+audit_app.command()(receipts)
 policy_app.command()(prove)
 policy_app.command()(drift)
 policy_app.command(name="tick")(tick_policy)
