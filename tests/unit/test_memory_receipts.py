@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,14 +14,17 @@ from tests.world import revised, takedown
 from tocsin.consumers.audit.receipts import Coverage, Decisions, Finding, Found, compare
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.memory import MemoryExchange
+from tocsin.consumers.outbox_records import Outboxes
 from tocsin.consumers.receipts import Copied, Erased, Receipt
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.catalog import schema
+from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.models import SiteTakenDown
 from tocsin.schemas.names import AlertTopic, AlertType, Tlp, inbox_topic, outbox_topic
 from tocsin.schemas.records import Decision
 from tocsin.schemas.signing import sign_headers
 from tocsin.schemas.uuid7 import uuid7
+from tocsin.schemas.verify import Verifier
 
 GREEN = AlertTopic("se", AlertType.SITE_TAKEN_DOWN, Tlp.GREEN).name
 INBOX = inbox_topic("isp-se")
@@ -206,3 +210,27 @@ def _refused(stage: Stage) -> Generator[None]:
     yield
     stage.exchange.acls |= acls
     stage.exchange.revoke("isp-se", outbox_topic("isp-se"))
+
+
+def test_only_its_member_can_tell_of_an_inbox(stage: Stage) -> None:
+    """Another's key, another key in the outbox and another's inbox are refused; a revoked key counts no more."""
+    stage.alerts(1)
+    stage.read()
+    exchange = stage.exchange
+    [good] = [one for one in exchange.bus.records(outbox_topic("isp-se")) if (one.key or b"").startswith(b"receipt/")]
+    verifier = Verifier("test", exchange.directory)
+    for member, record, reason in (
+        ("hotline-se", replace(good, topic="outbox.hotline-se"), Reason.WRONG_PUBLISHER),
+        ("isp-se", replace(good, key=b"receipt/other/0"), Reason.WRONG_KEY),
+        ("isp-se", replace(good, headers=()), Reason.UNSIGNED),
+    ):
+        outboxes = Outboxes(receipts=True)
+        with pytest.raises(Rejection) as refused:
+            outboxes.apply(member, record, verifier)
+        assert refused.value.reason is reason
+    outboxes, unread = Outboxes(receipts=True), Outboxes()
+    outboxes.apply("isp-se", good, verifier)
+    unread.apply("isp-se", replace(good, headers=()), verifier)
+    assert len(outboxes.receipts(exchange.directory)) == 1
+    keys = {name: replace(key, revoked=True) for name, key in exchange.directory.keys.items()}
+    assert outboxes.receipts(replace(exchange.directory, keys=keys)) == ()
