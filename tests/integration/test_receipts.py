@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
-from tests.load import publish
+from tests.load import LONG, publish
 from tests.world import World, revised, small_policy, takedown, tocsin, wait_until
+from tocsin.consumers.errors import InboxError
 from tocsin.consumers.inbox import Inbox
+from tocsin.producers.publisher import Publisher
 from tocsin.schemas.models import SiteTakenDown
 
+SHORT_S, LONG_S = 30.0, 600.0
 READERS = ("reader-00", "reader-01", "reader-02", "reader-03")
 
 
@@ -110,3 +117,105 @@ def test_a_copy_that_was_decided_and_never_came_is_found(home: Path) -> None:
         assert (one["decision"], one["place"]) == (decision["seq"], f"{alerts[2].topic.name}/2")
         assert coverage["reader-01"]["covered"] == "100.0%"
         assert coverage["reader-00"]["covered"] == "80.0%"
+
+
+def test_a_random_life_is_found_innocent(home: Path) -> None:
+    """Fan-outs killed and stopped, readers that come and go, revisions, retractions, expiry, an inbox made anew."""
+    with _exchange(home, "tocsin.deploy.cli") as world:
+        life = _Life(world, Random(7))
+        readers = [Thread(target=life.read, args=(reader, Random(at))) for at, reader in enumerate(READERS[:3])]
+        for thread in readers:
+            thread.start()
+        try:
+            life.live(LONG_S if LONG else SHORT_S)
+        finally:
+            life.ended.set()
+            for thread in readers:
+                thread.join(60)
+        wait_until(life.at_rest, 60, "the last alert in all inboxes")
+        _read(world, *READERS)
+        found, coverage = _compared(world, code=0)
+        assert found == []
+        assert coverage["reader-00"]["covered"] == coverage["reader-01"]["covered"] == "100.0%"
+        assert coverage["reader-00"]["came"] > len(life.alerts) // 2
+        assert life.failures == []
+
+
+class _Life:
+    """What happens to an exchange whose readers tell what comes."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        self.world = world
+        self.alerts: list[SiteTakenDown] = []
+        self.failures: list[str] = []
+        self.ended = Event()
+        self._random = random
+        self._killed = 0
+        self._fanout = world.start_fanout(name="next-0")
+
+    def live(self, seconds: float) -> None:
+        """Something now and then, and at the end one more alert."""
+        deadline, steps = time.monotonic() + seconds, 0
+        # each at least once, and then by chance
+        todo = [self._kill, self._remake, self._kill]
+        with Publisher(self.world.member("hotline-se")) as publisher:
+            while time.monotonic() < deadline:
+                self._publish(publisher)
+                time.sleep(self._random.random() / 4)
+                steps += 1
+                if steps % 40 == 20:  # every five seconds or so
+                    (todo.pop(0) if todo else self._random.choice([self._kill, self._remake]))()
+            assert publisher.flush(60) == 0
+            self.alerts.append(takedown(self.world.member("hotline-se"), len(self.alerts)))
+            publisher.publish(self.alerts[-1])
+            assert publisher.flush(60) == 0
+
+    def _publish(self, publisher: Publisher) -> None:
+        bundle = self.world.member("hotline-se")
+        match self._random.randrange(8):
+            case 0 if self.alerts:
+                at = self._random.randrange(len(self.alerts))
+                alert = self.alerts[at] = revised(self.alerts[at], self.alerts[at].header.revision + 1)
+                publisher.publish(alert)
+            case 1 if len(self.alerts) > 4:
+                alert = self.alerts.pop(self._random.randrange(len(self.alerts)))
+                publisher.retract(alert.header.lineage_id, "ERROR", topic=alert.topic)
+            case 2:
+                ends = datetime.now(UTC) + timedelta(seconds=self._random.randrange(3, 8))
+                publisher.publish(takedown(bundle, len(self.alerts), expires_at=ends))
+            case _:
+                self.alerts.append(takedown(bundle, len(self.alerts)))
+                publisher.publish(self.alerts[-1])
+
+    def _kill(self) -> None:
+        """The process is killed or stopped, and another one takes its place."""
+        self._killed += 1
+        self.world.stop_fanout(self._fanout, self._random.choice([signal.SIGKILL, signal.SIGTERM]))
+        self._fanout = self.world.start_fanout(name=f"next-{self._killed}")
+
+    def _remake(self) -> None:
+        """An inbox is deleted and made anew."""
+        admin = self.world.admin()
+        topic = "inbox.reader-02"
+        for future in admin.delete_topics([topic]).values():
+            future.result(20)
+        self.world.apply()
+
+    def read(self, reader: str, random: Random) -> None:
+        """One reader after another, of which some keep their place and say nothing, as if killed before they tell."""
+        while not self.ended.is_set():
+            tells = random.random() > 0.3  # most do
+            try:
+                with Inbox(self.world.member(reader), receipts=tells, timeout_s=2 + random.random() * 3) as inbox:
+                    for number, _ in enumerate(inbox):
+                        if number > 30 or self.ended.is_set():  # the rest is the next one's
+                            break
+                    if inbox.unverified:
+                        self.failures.append(f"{reader}: {inbox.unverified}")
+            except InboxError:
+                time.sleep(1)
+
+    def at_rest(self) -> bool:
+        """Whether the last alert has come to everybody who sees it."""
+        value = self.alerts[-1].to_avro()
+        return all(value in [message.value() for message in self.world.inbox(reader)] for reader in READERS[:3])

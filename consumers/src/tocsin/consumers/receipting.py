@@ -129,32 +129,37 @@ class Receipting:
     # -- where the last one ended ------------------------------------------------------------------------------------
 
     def _continued(self) -> Receipt:
-        """The receipt that the next one continues: the group's last, or an empty one that begins a series."""
+        """The receipt that the next one continues: the group's last, or an empty one that begins a series.
+
+        What came before the first record that was noted here, and is told of nowhere, is read once more.
+        """
         first = self._first
         if first is None:
             raise OutboxError("nothing has been read yet")
         last = None if self._is_anew else self._last_sent()
         if last is None or (first.offset <= last.last_offset and first.appended_ms > last.last_appended_ms):
-            return self._series_at(first)
+            last = self._series(0)
         gap = first.offset - last.last_offset - 1
         if gap > REREAD_MAX:
             log.warning("receipts_gap", topic=inbox_topic(self._member), first_offset=last.last_offset + 1)
-            return self._series_at(first)
-        if gap > 0:
+            last = self._series(first.offset)
+        elif gap > 0:
             missed = self._missed(last, first.offset)
             if missed is None:
-                return self._series_at(first)
+                last = self._series(0)
+                missed = self._missed(last, first.offset) or []
             self._items = [*missed, *self._items]
+        self._is_anew = False
         return last
 
-    def _series_at(self, first: BusRecord) -> Receipt:
-        self._is_anew = False
+    def _series(self, begin: int) -> Receipt:
+        """What a new series continues: nothing, before `begin`."""
         return Receipt(
             member=self._member,
             group=self._group,
             series=str(uuid7()),
-            first_offset=first.offset,
-            last_offset=first.offset - 1,
+            first_offset=begin,
+            last_offset=begin - 1,
             items=(),
             last_appended_ms=0,
             began_ms=self._now_ms(),
