@@ -26,12 +26,14 @@ READERS = ("reader-00", "reader-01", "reader-02", "reader-03")
 
 
 @contextmanager
-def _exchange(home: Path, module: str) -> Generator[World]:
+def _exchange(home: Path, *modules: str) -> Generator[World]:
     world = World(home, small_policy())
     try:
         world.up()
-        world.start_fanout(module, name="worker-0")
-        world.wait_lanes(2)
+        for number, module in enumerate(modules):
+            world.start_fanout(module, name=f"worker-{number}")
+        if modules:
+            world.wait_lanes(2)
         yield world
     finally:
         world.down()
@@ -64,24 +66,25 @@ def _published(world: World, count: int, first: int = 0) -> list[SiteTakenDown]:
     return alerts
 
 
-def test_an_honest_fan_out_is_found_innocent(world: World) -> None:
+def test_an_honest_fan_out_is_found_innocent(home: Path) -> None:
     """Restarts of a reader leave no gap, and who sends no receipts is named as not covered."""
-    alerts = _published(world, 4)
-    world.wait_inbox("reader-00", 4)
-    _read(world, "reader-00")
-    alerts += _published(world, 2, 10)
-    publish(world.member("hotline-se"), revised(alerts[0], 2))
-    wait_until(lambda: revised_in(world, "reader-00", alerts[0]), 20, "the revision")
-    _read(world, "reader-00", receipts=False)
-    _published(world, 1, 20)
-    time.sleep(2)
-    _read(world, "reader-00")
-    found, coverage = _compared(world, "--member", "reader-00", "--member", "reader-01", code=0)
-    assert found == []
-    assert coverage["reader-00"]["covered"] == "100.0%"
-    assert coverage["reader-00"]["given"] == coverage["reader-00"]["came"] >= 8
-    assert coverage["reader-01"]["given"] >= 8
-    assert _compared(world, "--member", "nobody-xx", code=2) == ([], {})
+    with _exchange(home, "tocsin.deploy.cli") as world:
+        alerts = _published(world, 4)
+        world.wait_inbox("reader-00", 4)
+        _read(world, "reader-00")
+        alerts += _published(world, 2, 10)
+        publish(world.member("hotline-se"), revised(alerts[0], 2))
+        wait_until(lambda: revised_in(world, "reader-00", alerts[0]), 20, "the revision")
+        _read(world, "reader-00", receipts=False)
+        _published(world, 1, 20)
+        time.sleep(2)
+        _read(world, "reader-00")
+        found, coverage = _compared(world, "--member", "reader-00", "--member", "reader-01", code=0)
+        assert found == []
+        assert coverage["reader-00"]["covered"] == "100.0%"
+        assert coverage["reader-00"]["given"] == coverage["reader-00"]["came"] >= 8
+        assert coverage["reader-01"]["given"] >= 8
+        assert _compared(world, "--member", "nobody-xx", code=2) == ([], {})
 
 
 def revised_in(world: World, member: str, alert: SiteTakenDown) -> bool:
@@ -121,7 +124,7 @@ def test_a_copy_that_was_decided_and_never_came_is_found(home: Path) -> None:
 
 def test_a_random_life_is_found_innocent(home: Path) -> None:
     """Fan-outs killed and stopped, readers that come and go, revisions, retractions, expiry, an inbox made anew."""
-    with _exchange(home, "tocsin.deploy.cli") as world:
+    with _exchange(home) as world:
         life = _Life(world, Random(7))
         readers = [Thread(target=life.read, args=(reader, Random(at))) for at, reader in enumerate(READERS[:3])]
         for thread in readers:
@@ -151,7 +154,8 @@ class _Life:
         self.ended = Event()
         self._random = random
         self._killed = 0
-        self._fanout = world.start_fanout(name="next-0")
+        self._fanouts = [world.start_fanout(name=f"worker-{number}") for number in range(2)]
+        world.wait_lanes(2)
 
     def live(self, seconds: float) -> None:
         """Something now and then, and at the end one more alert."""
@@ -190,8 +194,8 @@ class _Life:
     def _kill(self) -> None:
         """The process is killed or stopped, and another one takes its place."""
         self._killed += 1
-        self.world.stop_fanout(self._fanout, self._random.choice([signal.SIGKILL, signal.SIGTERM]))
-        self._fanout = self.world.start_fanout(name=f"next-{self._killed}")
+        self.world.stop_fanout(self._fanouts.pop(0), self._random.choice([signal.SIGKILL, signal.SIGTERM]))
+        self._fanouts.append(self.world.start_fanout(name=f"next-{self._killed}"))
 
     def _remake(self) -> None:
         """An inbox is deleted and made anew."""

@@ -100,12 +100,12 @@ class _Decided:
     given: dict[_Source, list[_Give]] = field(default_factory=dict[_Source, list[_Give]])
     erased: defaultdict[str, list[_Give]] = field(default_factory=lambda: defaultdict[str, list[_Give]](list))
     by_lineage: defaultdict[str, list[_Give]] = field(default_factory=lambda: defaultdict[str, list[_Give]](list))
-    again: list[_Give] = field(default_factory=list[_Give])
+    again: defaultdict[str, list[_Give]] = field(default_factory=lambda: defaultdict[str, list[_Give]](list))
 
     def give(self, source: _Source, give: _Give) -> None:
         instances = self.given.setdefault(source, [])
         if instances:
-            self.again.append(give)
+            self.again[give.lane].append(give)
         instances.append(give)
         self.by_lineage[give.lineage].append(give)
 
@@ -126,9 +126,9 @@ class _Decided:
 
     def given_once_more(self, give: _Give, until_ms: int) -> bool:
         """Whether copies were given once more after `give` and until then, as when the inbox was made anew."""
-        return any(
-            other.lane == give.lane and other.seq > give.seq and other.decided_ms <= until_ms for other in self.again
-        )
+        again = self.again[give.lane]
+        after = bisect_right(again, give.seq, key=lambda other: other.seq)
+        return after < len(again) and again[after].decided_ms <= until_ms
 
 
 class Decisions:
