@@ -202,6 +202,19 @@ def test_what_is_replaced_before_it_is_read_is_no_finding(stage: Stage) -> None:
     assert coverage["isp-se"].came == 4
 
 
+def test_an_outbox_that_refuses_holds_nothing_up(stage: Stage) -> None:
+    """All is handed out and the place is kept; what could not be told is told by the next reader."""
+    stage.alerts(600)
+    with _refused(stage):
+        assert stage.read() == 600
+        assert stage.receipts() == []
+    assert stage.exchange.bus.place("isp-se.inbox", INBOX) == 600
+    stage.alerts(1)
+    assert stage.read() == 1
+    assert sum(len(one.items) for one in stage.receipts()) == 601
+    assert stage.compared()[0] == []
+
+
 @contextmanager
 def _refused(stage: Stage) -> Generator[None]:
     stage.exchange.deny("isp-se", outbox_topic("isp-se"))

@@ -236,10 +236,12 @@ class Inbox:
     def _tell(self, receipting: Receipting) -> None:
         """Send a receipt for what the caller is done with, once its place is kept."""
         if self._place > self._kept:
-            if not (self._acknowledge() and self._reader.commit(self._place)):
+            if self._reader.trouble or not (self._acknowledge() and self._reader.commit(self._place)):
+                receipting.put_off()
                 return
             self._kept = self._place
-        receipting.tell(self._kept)
+        if self._kept:
+            receipting.tell(self._kept)
 
     def _receive(self, receipt: Receipt) -> None:
         self._outbox = self._outbox or Outbox(self._bundle)

@@ -88,6 +88,10 @@ class Receipting:
         self._next = record.offset + 1
         self._newest_ms = record.appended_ms if self._is_anew else max(self._newest_ms, record.appended_ms)
 
+    def put_off(self) -> None:
+        """Be due only in a while: it cannot be told now."""
+        self._tried_at, self._failing = time.monotonic(), True
+
     def tell(self, place: int) -> None:
         """Send receipts for what was noted before `place`. What cannot be sent now is sent the next time."""
         self._tried_at = time.monotonic()
@@ -96,7 +100,7 @@ class Receipting:
             self._tell(last, min(place, self._next))
             self._failing = False
         except (OutboxError, ReadFailed) as failure:
-            self._failing = True
+            self.put_off()
             log.warning("receipt_not_sent", topic=inbox_topic(self._member), reason=str(failure))
 
     def _tell(self, last: Receipt, place: int) -> None:
