@@ -19,6 +19,7 @@ from tests.world import takedown
 from tocsin.consumers.copies import Received, ReceivedKind
 from tocsin.consumers.errors import InboxError, RecordUnverified, SchemaTooNew
 from tocsin.consumers.inbox import Inbox
+from tocsin.consumers.receipts import Receipt, item_of
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.models import SiteTakenDown
@@ -64,6 +65,10 @@ class InboxStage(Protocol):
 
     def place(self, member: str, group: str) -> int | None:
         """The next offset that a group of the member will read of its inbox."""
+        ...
+
+    def receipts(self) -> Sequence[Receipt]:
+        """What members say came into their inboxes."""
         ...
 
     def plant(self, member: str, key: bytes, value: bytes | None, headers: RecordHeaders) -> None:
@@ -159,6 +164,24 @@ class InboxContract:
         assert stage.place("reader-00", group) == stage.copies("reader-00")[-1].offset + 1
         inbox.close()
 
+    def test_what_came_is_told_in_ranges_without_a_gap(self, stage: InboxStage, alert: SiteTakenDown) -> None:
+        """A receipt on close, a longer one after more has come; what was read without telling is told later."""
+        bundle, group = stage.member("reader-00"), _group()
+        begins: set[int] = set()
+        for receipts in (True, False, True):
+            with stage.inbox(bundle, group=group, receipts=receipts) as inbox:
+                assert alert in [received.alert for received in inbox] or begins
+            told = [one for one in stage.receipts() if one.group == f"reader-00.{group}"]
+            begins |= {one.first_offset for one in told}
+            last = max(one.last_offset for one in told)
+            assert (last >= stage.copies("reader-00")[-1].offset) is receipts
+            stage.publish(stage.member("hotline-se"), takedown(stage.member("hotline-se"), secrets.randbelow(10**9)))
+        items = [item for one in told for item in one.items]
+        came = [record.offset for record in stage.copies("reader-00")[:-1] if _is_copy_or_erasure(record)]
+        assert [item.offset for item in items] == came
+        assert {one.series for one in told} == {told[0].series}
+        assert alert.to_avro() in {record.value for record in stage.copies("reader-00")}
+
     def test_test_records_are_signs_of_life(self, stage: InboxStage) -> None:
         """They are skipped and counted; asked for, they are handed out and say that they are tests."""
         bundle = stage.member("hotline-se")
@@ -250,6 +273,10 @@ class InboxContract:
             pytest.raises(InboxError, match=r"inbox.reader-03: reader-03 may not read it .* ask the secretariat"),
         ):
             list(inbox)
+
+
+def _is_copy_or_erasure(record: BusRecord) -> bool:
+    return item_of(record) is not None
 
 
 def _group() -> str:

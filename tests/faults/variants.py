@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from tocsin.consumers.entry import Entry
 from tocsin.consumers.fanout import Fanout, FanoutSettings
 from tocsin.consumers.lane import Lane
-from tocsin.consumers.lane_transaction import Context, Copy, Transaction
+from tocsin.consumers.lane_transaction import RULE_HEADER, Context, Copy, Transaction
 from tocsin.consumers.lane_worker import LaneWorker
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.sight import Sight
@@ -26,6 +26,7 @@ from tocsin.consumers.watch import Topics
 from tocsin.deploy.policy.compile import subscriptions
 from tocsin.deploy.policy.document import Policy
 from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.names import inbox_topic
 
 LATE_S = 9.0
 
@@ -122,7 +123,52 @@ class LateWorker(LaneWorker):
         return replace(context, sight=self._seen[0][1])
 
 
+class LeakingLane(Lane):
+    """Writes the copies of `reader-00` a second time, for `reader-03`."""
+
+    def begin(self, context: Context) -> Transaction:
+        """What is due, and the leak."""
+        tx = super().begin(context)
+        leaked = [copy for copy in tx.copies if copy.member == "reader-00" and RULE_HEADER in dict(copy.headers)]
+        tx.copies += [copy._replace(member="reader-03", topic=inbox_topic("reader-03")) for copy in leaked]
+        return tx
+
+
+class LeakingWorker(LaneWorker):
+    """A lane that tells more than was decided."""
+
+    def _new_lane(self, ledger: Ledger) -> Lane:
+        return LeakingLane(self.jurisdiction, ledger)
+
+
+class OmittingLane(Lane):
+    """Leaves out every third copy of `reader-00`, with the decision on record and the debt paid."""
+
+    _seen = 0
+
+    def begin(self, context: Context) -> Transaction:
+        """What is due, less what is left out."""
+        tx = super().begin(context)
+        tx.copies[:] = [copy for copy in tx.copies if not self._is_left_out(copy)]
+        return tx
+
+    def _is_left_out(self, copy: Copy) -> bool:
+        if copy.member != "reader-00" or RULE_HEADER not in dict(copy.headers):
+            return False
+        self._seen += 1
+        return self._seen % 3 == 0
+
+
+class OmittingWorker(LaneWorker):
+    """A lane that tells less than was decided."""
+
+    def _new_lane(self, ledger: Ledger) -> Lane:
+        return OmittingLane(self.jurisdiction, ledger)
+
+
 VARIANTS = {
+    "leaking": LeakingWorker,
+    "omitting": OmittingWorker,
     "no-transaction": NoTransactionWorker,
     "no-fencing": NoFencingWorker,
     "forgetful": ForgetfulWorker,

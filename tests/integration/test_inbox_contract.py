@@ -21,6 +21,8 @@ from confluent_kafka.admin import (
 from tests.contract.inbox import InboxContract, RecordHeaders
 from tests.world import World, wait_until
 from tocsin.consumers.inbox import Inbox
+from tocsin.consumers.receipts import Receipt
+from tocsin.consumers.receipts_reader import ReceiptsReader
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
@@ -68,6 +70,11 @@ class WorldStage:
         future = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)])[name]
         found: list[Any] = future.result(WAIT_S).topic_partitions
         return next((int(place.offset) for place in found if place.topic == inbox_topic(member)), None)
+
+    def receipts(self) -> Sequence[Receipt]:
+        """Read by the auditor."""
+        with ReceiptsReader(self._world.service("auditor")) as reader:
+            return reader.read()[1]
 
     def plant(self, member: str, key: bytes, value: bytes | None, headers: RecordHeaders) -> None:
         """Append as the administrator."""

@@ -59,8 +59,9 @@ class Stage:
         return self.exchange.inbox(self.isp, **options)
 
     def said(self) -> list[str]:
-        """The keys in the ISP's outbox."""
-        return [(record.key or b"").decode() for record in self.exchange.bus.records(OUTBOX)]
+        """The keys in the ISP's outbox, but those of receipts."""
+        keys = [(record.key or b"").decode() for record in self.exchange.bus.records(OUTBOX)]
+        return [key for key in keys if not key.startswith("receipt/")]
 
     def place(self) -> int | None:
         """The ISP's place in its inbox."""

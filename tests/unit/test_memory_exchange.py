@@ -16,6 +16,7 @@ from tests.contract.inbox import InboxContract, RecordHeaders
 from tests.world import revised, takedown
 from tocsin.consumers import Inbox, InboxError
 from tocsin.consumers.memory import MemoryExchange
+from tocsin.consumers.receipts import Receipt
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.bundle import SIGNING_KEY, Bundle
 from tocsin.schemas.bus import BusRecord, Headers
@@ -70,6 +71,10 @@ class MemoryStage:
     def place(self, member: str, group: str) -> int | None:
         """A group's place."""
         return self.exchange.bus.place(f"{member}.{group}", inbox_topic(member))
+
+    def receipts(self) -> Sequence[Receipt]:
+        """All of them."""
+        return self.exchange.receipts()
 
     def plant(self, member: str, key: bytes, value: bytes | None, headers: RecordHeaders) -> None:
         """Append to an inbox."""

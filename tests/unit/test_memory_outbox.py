@@ -171,7 +171,7 @@ def test_forged_and_broken_records_change_nothing(stage: Stage) -> None:
 def test_unknown_kinds_are_left_alone_and_a_member_has_no_end_of_subscriptions(stage: Stage) -> None:
     """A later release may write them; and memory is bounded."""
     outboxes = Outboxes()
-    outboxes.apply("isp-se", _record(stage, stage.stranger, key=b"receipt/1"), stage.verifier())
+    outboxes.apply("isp-se", _record(stage, stage.stranger, key=b"rumour/1"), stage.verifier())
     assert outboxes.changes == 0
     for number in range(RECORDS_MAX[SUBSCRIPTION]):
         name = f"n{number}"

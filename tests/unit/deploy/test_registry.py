@@ -168,13 +168,19 @@ def test_confluents_own_client(port: int) -> None:
     receipt = {
         "member": "bank-fr",
         "topic": "inbox.bank-fr",
+        "group": "bank-fr.inbox",
+        "series": "0198",
         "first_offset": 1,
         "last_offset": 9,
-        "count": 9,
-        "issued_at": 5,
+        "count": 2,
+        "root": bytes(32),
+        "origins": [{"topic": "alerts.de.site-taken-down.green", "rule": "ALLOW"}],
+        "copies": [{"offset": 1, "origin": 0, "source_offset": 7, "sha256": bytes(32)}],
+        "erasures": [{"offset": 9, "key": "bank-de/1"}],
+        **dict.fromkeys(("last_appended_at", "began_at", "issued_at"), 5),
     }
     context = serialization.SerializationContext("outbox.bank-fr", "value")
     found = avro.AvroDeserializer(client)(encode(schema("receipt"), receipt), context)
-    assert {**found, "issued_at": 5} == receipt
+    assert {**found, **dict.fromkeys(("last_appended_at", "began_at", "issued_at"), 5)} == receipt
     del client
     gc.collect()  # the client leaves its connection open, which must be noticed here and not in another test

@@ -19,7 +19,14 @@ from tocsin.schemas.codec import VALUE_BYTES_MAX, decode, decode_strict, encode
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.strict import compile_decoder
 
-RECEIPT: dict[str, Any] = {"member": "m", "topic": "t", "first_offset": 0, "last_offset": 0, "count": 1, "issued_at": 2}
+RELEASE: dict[str, Any] = {
+    "member": "m",
+    "recipient": "r",
+    "jurisdiction": "de",
+    "live_alerts_max": 1,
+    "valid_to": 2,
+    "issued_at": 3,
+}
 EACH_SCHEMA = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.subject)
 
 
@@ -221,10 +228,12 @@ def test_self_reference_is_no_decoder() -> None:
         compile_decoder(node)
 
 
-@pytest.mark.parametrize("change", [lambda r: r.pop("member"), lambda r: r.update(count="x")], ids=["missing", "type"])
+@pytest.mark.parametrize(
+    "change", [lambda r: r.pop("member"), lambda r: r.update(live_alerts_max="x")], ids=["missing", "type"]
+)
 def test_encode_refuses_what_does_not_fit(change: Callable[[dict[str, Any]], Any]) -> None:
     """A record that lacks a field or has one of another type is not encoded."""
-    record = dict(RECEIPT)
+    record = dict(RELEASE)
     change(record)
     with pytest.raises((ValueError, TypeError)):
-        encode(schema("receipt"), record)
+        encode(schema("release"), record)

@@ -129,18 +129,10 @@ def test_signed_garbage_is_refused(value: bytes) -> None:
 
 
 def test_a_signed_record_of_another_schema_is_refused() -> None:
-    """Roots that sign a receipt under the directory's type have not signed a directory."""
-    receipt = {
-        "member": "m",
-        "topic": "t",
-        "partition": 0,
-        "first_offset": 0,
-        "last_offset": 0,
-        "count": 1,
-        "issued_at": 0,
-    }
-    value = encode(schema("receipt"), receipt)
-    with pytest.raises(DirectoryInvalid, match="of schema receipt"):
+    """Roots that sign an acknowledgement under the directory's type have not signed a directory."""
+    word = {"member": "m", "publisher": "p", "lineage_id": "l", "notice_id": "n", "issued_at": 0}
+    value = encode(schema("acknowledgement"), word)
+    with pytest.raises(DirectoryInvalid, match="of schema acknowledgement"):
         _open(value, sign_headers_by(ROOT_KEYS, COALITION, SCHEMA, value))
 
 

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,6 +19,8 @@ from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
 from tocsin.consumers.errors import DirectoryUnreadable, InboxError, OutboxError, RecordUnverified
 from tocsin.consumers.kafka import KafkaReader
 from tocsin.consumers.outbox import Outbox
+from tocsin.consumers.receipting import ReadFrom, Receipting
+from tocsin.consumers.receipts import Receipt
 from tocsin.schemas.bundle import SIGNING_KEY, Bundle
 from tocsin.schemas.bus import BusRecord, Kind, Reader, ReadFailed
 from tocsin.schemas.directory import Directory, VersionFloor
@@ -74,6 +77,10 @@ class Inbox:
     `acknowledge` for a reader that does not act on alerts; `outbox` is the bundle's by default, when that has a
     signing key, and is closed with the Inbox.
 
+    By itself it also tells the exchange, signed, what came into the inbox, so that it can be compared with what was
+    decided: at most once a minute or every 500 copies, and on `close`. A receipt that cannot be sent is sent later, and
+    holds nothing up. Switch it off with `receipts`; `read_from` reads a topic from an offset, from Kafka by default.
+
     `follow` waits for more, for ever or until nothing has come for `timeout_s`; otherwise iteration ends where the
     inbox ends. `state` remembers the highest directory version seen; it is in the bundle by default. `reader` and
     `directory` read the inbox and the topic `directory`, from Kafka by default. Used by one thread, but for `stop`.
@@ -90,10 +97,12 @@ class Inbox:
         timeout_s: float | None = None,
         group: str = "inbox",
         acknowledge: bool = True,
+        receipts: bool = True,
         state: Path | None = None,
         reader: Reader | None = None,
         directory: Reader | None = None,
         outbox: Outbox | None = None,
+        read_from: ReadFrom | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self.counts = Counts()
@@ -112,6 +121,11 @@ class Inbox:
         on_kafka = reader is None and (bundle.path / SIGNING_KEY).exists()
         self._acknowledges = acknowledge and (outbox is not None or on_kafka)
         self._unacknowledged: deque[Notice] = deque()
+        if read_from is None and on_kafka:
+            read_from = partial(_read_from, bundle)
+        self._receipting: Receipting | None = None
+        if receipts and read_from is not None and (outbox is not None or on_kafka):
+            self._receipting = Receipting(bundle.member, self.group, self._receive, read_from, now_ms)
         self._reader: Reader = reader or KafkaReader(bundle.kafka_config(), self._topic, self.group)
         directory = directory or KafkaReader(bundle.kafka_config(), DIRECTORY_TOPIC, None)
         floor = VersionFloor(state or bundle.path / "directory-version")
@@ -152,6 +166,7 @@ class Inbox:
             if record is None:
                 if self._is_over():
                     break
+                self._tell_if_due()
                 continue
             self._undone, self._came_at = record, time.monotonic()
             self._kept = min(self._kept, record.offset)  # another reader went back, or the topic was made again
@@ -183,6 +198,7 @@ class Inbox:
         self._undone, self._place = None, offset + 1
         if self._acknowledge():
             self._reader.store(self._place)
+            self._tell_if_due()
 
     def _keep(self) -> None:
         """Keep the place at the end of an iteration, so that nothing depends on `close`."""
@@ -211,6 +227,26 @@ class Inbox:
             self._unacknowledged.popleft()
         return True
 
+    # -- receipts ----------------------------------------------------------------------------------------------------
+
+    def _tell_if_due(self) -> None:
+        if self._receipting is not None and self._receipting.due():
+            self._tell(self._receipting)
+
+    def _tell(self, receipting: Receipting) -> None:
+        """Send a receipt for what the caller is done with, once its place is kept."""
+        if self._place > self._kept:
+            if self._reader.trouble or not (self._acknowledge() and self._reader.commit(self._place)):
+                receipting.put_off()
+                return
+            self._kept = self._place
+        if self._kept:
+            receipting.tell(self._kept)
+
+    def _receive(self, receipt: Receipt) -> None:
+        self._outbox = self._outbox or Outbox(self._bundle)
+        self._outbox.receive(receipt)
+
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _poll(self) -> BusRecord | None:
@@ -219,6 +255,8 @@ class Inbox:
         except ReadFailed as failure:
             raise InboxError(f"{self._topic}: {self._remedy(failure)}") from failure
         self._report(self._reader.trouble or "")
+        if record is not None and self._receipting is not None:
+            self._receipting.note(record, self._reader.generation)
         return record
 
     def _remedy(self, failure: ReadFailed) -> str:
@@ -333,6 +371,8 @@ class Inbox:
 
     def close(self) -> None:
         """Keep the place after what is done, and leave."""
+        if self._receipting is not None and self._receipting.waiting and not self._reader.trouble:
+            self._tell(self._receipting)
         self._reader.close()
         self._directory.close()
         if self._outbox is not None:
@@ -345,3 +385,7 @@ class Inbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _read_from(bundle: Bundle, topic: str, offset: int) -> Reader:
+    return KafkaReader(bundle.kafka_config(), topic, None, begin=offset)

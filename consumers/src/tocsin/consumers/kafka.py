@@ -59,13 +59,22 @@ log = structlog.get_logger()
 class KafkaReader:
     """A `Reader` on Kafka: read_committed, by group membership; without a group it reads the topic and keeps no place.
 
-    `connection` are librdkafka settings, `Bundle.kafka_config()`.
+    `connection` are librdkafka settings, `Bundle.kafka_config()`. Without a group it begins at `begin`, by default
+    at the first record.
     """
 
-    def __init__(self, connection: Mapping[str, str | int | float | bool], topic: str, group: str | None) -> None:
+    def __init__(
+        self,
+        connection: Mapping[str, str | int | float | bool],
+        topic: str,
+        group: str | None,
+        *,
+        begin: int = OFFSET_BEGINNING,
+    ) -> None:
         self._topic = topic
         self._grouped = group is not None
         self._position: int | None = None
+        self._generation = 0
         self._trouble: str | None = None
         self._last = ""
         self._probed_at = 0.0
@@ -73,7 +82,7 @@ class KafkaReader:
         self._ahead: Message | None = None
         self._consumer = Consumer(self._config(connection, group))
         if group is None:
-            self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+            self._consumer.assign([TopicPartition(topic, 0, begin)])
         else:
             self._consumer.subscribe([topic], on_assign=self._reset, on_revoke=self._reset, on_lost=self._reset)
 
@@ -91,6 +100,12 @@ class KafkaReader:
 
     def _reset(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._position = None
+        self._generation += 1
+
+    @property
+    def generation(self) -> int:
+        """Rises whenever the group gives the topic to this reader, or takes it away."""
+        return self._generation
 
     @property
     def position(self) -> int | None:
@@ -135,6 +150,8 @@ class KafkaReader:
 
     def _on_error(self, error: KafkaError) -> None:
         """Note an error, whether the client library hands it out as a message or through its callback."""
+        if not self._grouped and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return  # the client looks for the coordinator of a group that is only named, and is refused
         kind = _KINDS.get(error.code())
         if kind is not None:
             self._failed = ReadFailed(kind, error.str())

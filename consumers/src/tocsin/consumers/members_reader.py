@@ -20,13 +20,26 @@ from tocsin.schemas.directory import Directory, VersionFloor
 class MembersReader:
     """`bundle` is the fan-out's; `defaults` are for members that have set no subscription. A context manager."""
 
-    def __init__(self, bundle: Bundle, defaults: Mapping[str, Subscription], *, acknowledgements: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        defaults: Mapping[str, Subscription],
+        *,
+        acknowledgements: bool = False,
+        receipts: bool = False,
+    ) -> None:
         self._config = bundle.kafka_config()
         self._topics = TopicWatcher(self._config)
         floor = VersionFloor(bundle.path / "directory-version")
         self._directory = DirectoryWatcher(self._config, bundle.coalition, bundle.roots, floor)
         self._outboxes = OutboxWatcher(
-            self._config, self._topics, self._directory, defaults, group=GROUP, acknowledgements=acknowledgements
+            self._config,
+            self._topics,
+            self._directory,
+            defaults,
+            group=GROUP,
+            acknowledgements=acknowledgements,
+            receipts=receipts,
         )
 
     def look(self) -> None:

@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,10 +28,11 @@ from tocsin.consumers.lane_transaction import Context, Source, Transaction
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.outbox import Outbox
 from tocsin.consumers.outbox_records import Outboxes
+from tocsin.consumers.receipts import Receipt
 from tocsin.consumers.sight import PRINCIPAL_PREFIX, Sight, Snapshot
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.schemas.bundle import SIGNING_KEY, TOKEN_KEYS, Bundle, BundleConfig, write_bundle
-from tocsin.schemas.bus import BusRecord
+from tocsin.schemas.bus import BusRecord, Reader
 from tocsin.schemas.codec import decode
 from tocsin.schemas.directory import (
     EXCHANGE,
@@ -81,7 +83,7 @@ class MemoryExchange:
         self.bus = MemoryBus(authorizer=self._authorize, now=now_ms)
         self.acls: set[AclRow] = set()
         self.subscriptions: dict[str, Subscription] = {}
-        self._outboxes = Outboxes(acknowledgements=True)
+        self._outboxes = Outboxes(acknowledgements=True, receipts=True)
         self._read_of: dict[str, int] = {}
         self._asked = Subscriptions()
         self._holds = Holds()
@@ -200,6 +202,7 @@ class MemoryExchange:
         reader = self.bus.reader(bundle.config.login, inbox_topic(bundle.member), f"{bundle.member}.{group}")
         directory = self.bus.reader(bundle.config.login, DIRECTORY_TOPIC)
         options.setdefault("outbox", self.outbox(bundle))
+        options.setdefault("read_from", partial(self._read_from, bundle.config.login))
         return Inbox(
             bundle,
             group=group,
@@ -209,6 +212,9 @@ class MemoryExchange:
             now_ms=self._now_ms,
             **options,
         )
+
+    def _read_from(self, login: str, topic: str, offset: int) -> Reader:
+        return self.bus.reader(login, topic, begin=offset)
 
     def outbox(self, bundle: Bundle) -> Outbox:
         """An `Outbox` on this exchange."""
@@ -248,6 +254,11 @@ class MemoryExchange:
         """Every decision on the record, by lane."""
         topics = [audit_topic(jurisdiction) for jurisdiction in self._lanes]
         return [decode(record.value or b"")[1] for topic in topics for record in self.bus.records(topic)]
+
+    def receipts(self) -> tuple[Receipt, ...]:
+        """What members say came into their inboxes."""
+        self._read_outboxes()
+        return self._outboxes.receipts(self.directory)
 
     def _work(self, lane: Lane) -> int:
         pending = deque(self._read(lane))

@@ -21,6 +21,7 @@ from tocsin.consumers.outbox_records import (
     ACKNOWLEDGEMENT,
     DISPUTE,
     HOLD,
+    RECEIPT,
     RELEASE,
     SETS,
     SUBSCRIPTION,
@@ -31,6 +32,7 @@ from tocsin.consumers.outbox_records import (
     release_record,
     subscription_record,
 )
+from tocsin.consumers.receipts import Receipt, receipt_record
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord, Failure, Kind, Reader, ReadFailed, Writer
@@ -126,6 +128,16 @@ class Outbox:
             raise ValueError(f"notice of the kind {notice['kind']}: only a withdrawal is acknowledged")
         name, record = _lineage(notice), acknowledgement_record(self._bundle.member, notice, self._now_ms())
         self._send(ACKNOWLEDGEMENT, name, schema(ACKNOWLEDGEMENT), record, ACKNOWLEDGE_S_MAX)
+
+    def receive(self, receipt: Receipt) -> None:
+        """Tell the exchange what came into a range of your inbox, in place of a receipt of the same name.
+
+        An `Inbox` does it for you.
+
+        Raises:
+            OutboxError: the broker did not take it; the message says what to do.
+        """
+        self._send(RECEIPT, receipt.name, schema(RECEIPT), receipt_record(receipt), ACKNOWLEDGE_S_MAX)
 
     def dispute(self, publisher: str, lineage_id: str, reason: str) -> str:
         """Tell `publisher`, through the exchange, that what you were given of a lineage is wrong. Returns an id.

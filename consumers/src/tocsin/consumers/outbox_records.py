@@ -16,6 +16,7 @@ from tocsin.consumers.copies import Notice
 from tocsin.consumers.disputes import DISPUTE_REASONS, Disputed
 from tocsin.consumers.gains import Release, Releases
 from tocsin.consumers.holds import Hold, HoldKind, Holds
+from tocsin.consumers.receipts import Receipt, receipt_of
 from tocsin.consumers.subscriptions import ALERT_FILTERS, Subscription, Subscriptions
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode_strict
@@ -30,6 +31,7 @@ ACKNOWLEDGEMENT: Final = "acknowledgement"
 DISPUTE: Final = "dispute"
 HOLD: Final = "hold"
 RELEASE: Final = "release"
+RECEIPT: Final = "receipt"
 
 RECORDS_MAX: Final = {
     # each may watch as many tokens as fit into a value
@@ -38,6 +40,8 @@ RECORDS_MAX: Final = {
     DISPUTE: 10_000,
     HOLD: 10_000,
     RELEASE: 10_000,
+    # each of up to 500 copies
+    RECEIPT: 100_000,
 }
 """How many of a kind one member may have."""
 
@@ -82,15 +86,14 @@ class Said:
 class Outboxes:
     """The newest record that verified under each key of each outbox.
 
-    `changes` rises when one of them changes. Acknowledgements are kept with `acknowledgements` only: they are many, and
-    nothing that the fan-out decides depends on one.
+    `changes` rises when one of them changes. Acknowledgements are kept with `acknowledgements` only, receipts with
+    `receipts`: they are many, and nothing that the fan-out decides depends on one.
     """
 
-    def __init__(self, *, acknowledgements: bool = False) -> None:
+    def __init__(self, *, acknowledgements: bool = False, receipts: bool = False) -> None:
         self.changes = 0
-        self._kept: dict[str, dict[str, dict[str, Said]]] = {
-            kind: {} for kind in _READ if acknowledgements or kind != ACKNOWLEDGEMENT
-        }
+        left_alone = {kind for kind, kept in ((ACKNOWLEDGEMENT, acknowledgements), (RECEIPT, receipts)) if not kept}
+        self._kept: dict[str, dict[str, dict[str, Said]]] = {kind: {} for kind in _READ if kind not in left_alone}
 
     def apply(self, member: str, record: BusRecord, verifier: Verifier) -> None:
         """Take one record of the outbox of `member` in. Kinds of later releases are left alone.
@@ -145,6 +148,10 @@ class Outboxes:
         """Who has acknowledged the withdrawal of `lineage` (publisher/lineage_id), by a key that still counts."""
         found = ((member, kept.get(lineage)) for member, kept in self._kept.get(ACKNOWLEDGEMENT, {}).items())
         return {member: one.content for member, one in found if one is not None and one.counts(member, directory)}
+
+    def receipts(self, directory: Directory) -> tuple[Receipt, ...]:
+        """What members say came into their inboxes, by keys that still count."""
+        return tuple(self._counting(RECEIPT, directory))
 
     def subscriptions(self, directory: Directory, defaults: Mapping[str, Subscription]) -> Subscriptions:
         """What everybody asks for; `defaults` are for members that have set none themselves."""
@@ -251,12 +258,19 @@ def _release(member: str, name: str, signed: Signed, _at_ms: int) -> Release:
     return Release(recipient, place, content["live_alerts_max"], content["valid_to"])
 
 
+def _receipt(member: str, name: str, signed: Signed, at_ms: int) -> Receipt:
+    receipt = receipt_of(member, _content(RECEIPT, member, signed), at_ms)
+    _check_name(name, receipt.name, "receipt/<series>/<first_offset>")
+    return receipt
+
+
 _READ: Final[Mapping[str, Callable[[str, str, Signed, int], Any]]] = {
     SUBSCRIPTION: _subscription,
     ACKNOWLEDGEMENT: _acknowledged,
     DISPUTE: _disputed,
     HOLD: _hold,
     RELEASE: _release,
+    RECEIPT: _receipt,
 }
 _SECRETARIAT: Final = (HOLD, RELEASE)
 

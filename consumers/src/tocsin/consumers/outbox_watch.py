@@ -14,6 +14,7 @@ from tocsin.consumers.errors import TopicsUnreadable
 from tocsin.consumers.gains import Releases
 from tocsin.consumers.holds import Holds
 from tocsin.consumers.outbox_records import Acknowledged, Outboxes
+from tocsin.consumers.receipts import Receipt
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
 from tocsin.consumers.topics_reader import TopicsReader
 from tocsin.consumers.watch import OUTBOX, TopicWatcher, Watcher
@@ -34,7 +35,7 @@ class OutboxWatcher(Watcher):
     """`subscriptions` is None until all outboxes have been read; `defaults` are for members that have set none.
 
     A record that does not verify changes nothing, and its content is not logged. Acknowledgements are kept with
-    `acknowledgements` only.
+    `acknowledgements` only, receipts with `receipts`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class OutboxWatcher(Watcher):
         *,
         group: str,
         acknowledgements: bool = False,
+        receipts: bool = False,
     ) -> None:
         # of a thousand members' outboxes the broker is asked for every end
         super().__init__("outboxes", POLL_S, rest=3.0)
@@ -56,7 +58,7 @@ class OutboxWatcher(Watcher):
         self._topics = topics
         self._directory = directory
         self._defaults = defaults
-        self._outboxes = Outboxes(acknowledgements=acknowledgements)
+        self._outboxes = Outboxes(acknowledgements=acknowledgements, receipts=receipts)
         self._made_of: tuple[int, int] | None = None
         self._ids: Mapping[str, str] = {}
         self._read_at = float("-inf")
@@ -137,6 +139,10 @@ class OutboxWatcher(Watcher):
     def acknowledged(self, directory: Directory, lineage: str) -> Mapping[str, Acknowledged]:
         """Who has acknowledged the withdrawal of `lineage` (publisher/lineage_id), as of the last look."""
         return self._outboxes.acknowledged(directory, lineage)
+
+    def receipts(self, directory: Directory) -> tuple[Receipt, ...]:
+        """What members say came into their inboxes, as of the last look."""
+        return self._outboxes.receipts(directory)
 
     def asked(self, directory: Directory) -> Subscriptions:
         """What everybody asks for, as of the last look, if `directory` says who is a member."""

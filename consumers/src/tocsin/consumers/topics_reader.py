@@ -102,7 +102,8 @@ class TopicsReader:
         while behind:
             messages = self._consumer.consume(500, 0.1)
             for message in messages:
-                self._take(message, take)
+                if not _is_about_group(message):
+                    self._take(message, take)
             if messages:
                 moved_at = time.monotonic()
                 behind = {topic: end for topic, end in behind.items() if self._next[topic] < end}
@@ -138,3 +139,9 @@ class TopicsReader:
     def close(self) -> None:
         """Let go of the connection."""
         self._consumer.close()
+
+
+def _is_about_group(message: Message) -> bool:
+    """Whether it only says that the group may not be used: none is, but the client asks for its coordinator."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED

@@ -106,6 +106,11 @@ class Reader(Protocol):
         ...
 
     @property
+    def generation(self) -> int:
+        """Rises whenever the topic is given to this reader anew: what others read of it meanwhile did not come here."""
+        ...
+
+    @property
     def position(self) -> int | None:
         """Where reading goes on: past all that was returned. None until a `poll` has begun to read.
 

@@ -163,9 +163,9 @@ class MemoryBus:
         """A Writer of `login`."""
         return MemoryWriter(self, login)
 
-    def reader(self, login: str, topic: str, group: str | None = None) -> MemoryReader:
-        """A Reader of `topic` for `login`. It joins `group` at its first `poll`."""
-        return MemoryReader(self, login, topic, group)
+    def reader(self, login: str, topic: str, group: str | None = None, *, begin: int = 0) -> MemoryReader:
+        """A Reader of `topic` for `login`. It joins `group` at its first `poll`; without one it begins at `begin`."""
+        return MemoryReader(self, login, topic, group, begin)
 
     # -- for this module's classes -----------------------------------------------------------------------------------
 
@@ -265,12 +265,18 @@ class MemoryWriter:
 class MemoryReader:
     """A Reader on a `MemoryBus`."""
 
-    def __init__(self, bus: MemoryBus, login: str, topic: str, group: str | None) -> None:
+    def __init__(self, bus: MemoryBus, login: str, topic: str, group: str | None, begin: int = 0) -> None:
         self._bus = bus
         self._login = login
         self._topic = topic
         self._group = group
+        self._begin = begin
         self._position: int | None = None
+
+    @property
+    def generation(self) -> int:
+        """Always the first: once a reader reads, it does so until it is closed."""
+        return 1
 
     @property
     def position(self) -> int | None:
@@ -299,7 +305,7 @@ class MemoryReader:
             return None
         topic = self._bus.check_readable(self._login, self._topic, self._group)
         if self._position is None:
-            self._position = 0 if self._group is None else self._bus.join(self, self._group, self._topic)
+            self._position = self._begin if self._group is None else self._bus.join(self, self._group, self._topic)
         if self._position is None:
             return None
         if self._position > topic.end:  # deleted and made again

@@ -170,14 +170,45 @@ class Subscription(TypedDict):
     updated_at: int
 
 
+class ReceiptOrigin(TypedDict):
+    """Where copies say that they come from, and the ACL that they name."""
+
+    topic: str
+    rule: str
+
+
+class ReceiptCopy(TypedDict):
+    """One copy of an alert, as it lies in the inbox; `origin` is a place in `origins`."""
+
+    offset: int
+    origin: int
+    source_offset: int
+    sha256: bytes
+
+
+class ReceiptErasure(TypedDict):
+    """One tombstone, as it lies in the inbox."""
+
+    offset: int
+    key: str
+
+
 class Receipt(TypedDict):
-    """A member's word that it has a range of its inbox."""
+    """A member's word on what came into a range of its inbox."""
 
     member: str
     topic: str
+    group: str
+    series: str
     first_offset: int
     last_offset: int
     count: int
+    root: bytes
+    origins: list[ReceiptOrigin]
+    copies: list[ReceiptCopy]
+    erasures: list[ReceiptErasure]
+    last_appended_at: int
+    began_at: int
     issued_at: int
 
 

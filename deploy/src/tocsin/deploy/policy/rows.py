@@ -105,7 +105,7 @@ def officer_rows(login: str, place: str) -> Iterator[AclRow]:
 
 
 def group_row(login: str) -> AclRow:
-    """Groups of its own: who reads without one names one all the same, for which the client library looks."""
+    """Groups of its own, for whoever reads with a client of another kind."""
     return acl_row(login, "READ", "GROUP", f"{login}.")
 
 
