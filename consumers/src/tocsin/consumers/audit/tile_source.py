@@ -14,8 +14,10 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from tocsin.consumers.audit.merkle import HASH_BYTES
-from tocsin.consumers.audit.tiles import TILE_WIDTH, Fetch
-from tocsin.consumers.errors import LogInvalid, TilesUnreadable
+from tocsin.consumers.audit.note import Checkpoint, Note
+from tocsin.consumers.audit.sealed_log import CHECKPOINT
+from tocsin.consumers.audit.tiles import TILE_WIDTH, tile_name, width_at
+from tocsin.consumers.errors import LogInvalid, NoteInvalid, TilesUnreadable
 
 TILE_BYTES_MAX: Final = TILE_WIDTH * HASH_BYTES
 FETCH_S_MAX: Final = 10.0
@@ -80,26 +82,47 @@ def _get(url: str) -> bytes:
     return bytes(found[: TILE_BYTES_MAX + 1])
 
 
-def tiles_of(topic: str, source: Source) -> Fetch:
-    """The tiles of one log. Each is fetched once, so make another for another look.
+class Tiles:
+    """The tiles of one log, by their names. Each is asked for once, so make another for another look.
 
-    A sealer removes partial tiles once they are full. So where one is missing, it is cut from the full one.
-
-    Raises (when asked):
-        LogInvalid: there is no such tile.
-        TilesUnreadable: nobody answers.
+    A sealer keeps partial tiles of the sizes that it has sealed, until they are full. Any other is cut from a wider
+    one: so a head of a size that the log never had is compared, too.
     """
-    known: dict[str, bytes] = {}
 
-    def fetch(name: str) -> bytes:
-        full, partial, width = name.partition(_PARTIAL)
-        if full not in known and name not in known:
+    def __init__(self, topic: str, source: Source) -> None:
+        self._topic = topic
+        self._source = source
+        self._known: dict[str, bytes | None] = {}
+
+    def __call__(self, name: str) -> bytes:
+        """A tile.
+
+        Raises:
+            LogInvalid: there is none of that name, and no wider one.
+            TilesUnreadable: nobody answers.
+        """
+        full, _, width = name.partition(_PARTIAL)
+        found = self._known.get(full) or self._read(name)
+        if found is None and width:
+            found = self._read(full) or self._read(self._widest(full))
+        if found is None:
+            raise LogInvalid(f"{self._topic}/{name}: not there")
+        return found[: int(width) * HASH_BYTES] if width else found
+
+    def _read(self, name: str) -> bytes | None:
+        if name not in self._known:
             try:
-                known[name] = source(f"{topic}/{name}")
-            except FileNotFoundError as error:
-                if not partial:
-                    raise LogInvalid(f"{topic}/{name}: not there") from error
-                fetch(full)
-        return known[name] if name in known else known[full][: int(width) * HASH_BYTES]
+                self._known[name] = self._source(f"{self._topic}/{name}")
+            except FileNotFoundError:
+                self._known[name] = None
+        return self._known[name]
 
-    return fetch
+    def _widest(self, full: str) -> str:
+        """The name of a tile as the log has it now, as far as its own word goes."""
+        _, level, *groups = full.split("/")
+        index = int("".join(groups).replace("x", ""))
+        try:
+            size = Checkpoint.parse(Note.parse(self._read(CHECKPOINT) or b"").text).size
+        except NoteInvalid:
+            return full
+        return tile_name(int(level), index, width_at(int(level), index, size) or TILE_WIDTH)

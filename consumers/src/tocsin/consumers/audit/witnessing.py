@@ -20,7 +20,7 @@ from tocsin.consumers.audit.logs import is_sealed, origin_of
 from tocsin.consumers.audit.merkle import consistency_proof
 from tocsin.consumers.audit.note import Checkpoint, Cosigner, Note, Verifier
 from tocsin.consumers.audit.shown import Compared, Fork, Shown, Unproved, compare, continues_by, opened
-from tocsin.consumers.audit.tile_source import Source, tiles_of
+from tocsin.consumers.audit.tile_source import Source, Tiles
 from tocsin.consumers.audit.tiles import Fetch, hashes_of
 from tocsin.consumers.audit.witness import Witness
 from tocsin.consumers.errors import LogForked, LogInvalid, NoteInvalid, TilesUnreadable
@@ -135,7 +135,7 @@ class Witnessing:
         seen, offered = self._seen(topic, keys), opened(note, keys)
         if seen is None:
             return topic, Looked(unproved=[Unproved(offered, "no head of this log was seen here yet")])
-        _, found = self._judge(topic, seen, [offered], tiles_of(topic, self._source))
+        _, found = self._judge(topic, seen, [offered], Tiles(topic, self._source))
         if not found.forks and not found.unproved:
             found.entries = offered.head.size
         return topic, found
@@ -143,7 +143,7 @@ class Witnessing:
     # -- one log -----------------------------------------------------------------------------------------------------
 
     def _look(self, topic: str, keys: Sequence[Verifier], at_s: int) -> Looked:
-        fetch = tiles_of(topic, self._source)
+        fetch = Tiles(topic, self._source)
         shown = [one for note in self._waiting.get(topic, ()) if (one := _opened(topic, note, keys)) is not None]
         seen = self._seen(topic, keys)
         newest, found = self._judge(topic, seen, shown, fetch)
