@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ from confluent_kafka import Message
 from tests.load import publish
 from tests.world import World, running, small_policy, takedown, tocsin
 from tocsin.consumers.audit.logs import origin_of
-from tocsin.consumers.audit.note import Note, Signer, Verifier, open_checkpoint
+from tocsin.consumers.audit.note import Cosigner, Note, Signer, Verifier, open_checkpoint
 from tocsin.consumers.audit.sealed_log import CHECKPOINT, Folder, SealedLog
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.kafka import KafkaWriter
@@ -25,6 +26,7 @@ from tocsin.consumers.outbox_records import COSIGNATURE, open_record
 from tocsin.schemas.bus import BusRecord, Failure
 from tocsin.schemas.directory import Directory, VersionFloor
 from tocsin.schemas.names import CHECKPOINTS_TOPIC, outbox_topic
+from tocsin.schemas.signing import SigningKey
 from tocsin.schemas.verify import Verifier as RecordVerifier
 
 TOPIC = "audit.se"
@@ -143,6 +145,39 @@ def test_heads_wait_while_nobody_hands_out_the_tiles(world: World, tmp_path: Pat
     assert f"{TOPIC} waiting" in _witness(bundle, "http://127.0.0.1:9/", code=1)
     found = _witness(bundle, tiles)
     assert found[f"{TOPIC} cosigned"]["entries"] > waiting[f"{TOPIC} cosigned"]["entries"]
+
+
+def test_a_proof_carries_the_word_of_witnesses(world: World, tmp_path: Path) -> None:
+    """Of members that the one who checks has reason to believe; without enough of them it does not hold."""
+    home, tiles = ["--home", str(world.home)], str(world.home / "sealer")
+    alert = takedown(world.member("hotline-se"), next(NUMBERS))
+    before = len([one for one in world.decisions() if one["kind"] == "ALERT"])
+    publish(world.member("hotline-se"), alert)
+    world.wait_decided(before + 1)
+    tocsin("audit", "seal", "--once", *home)
+    bundles = [_bundle(world, member, tmp_path) for member in ("hotline-se", "hotline-de")]
+    words: list[str] = []
+    prove = ["audit", "prove", alert.header.alert_id, "reader-00", "--out", str(tmp_path / "proof"), *home]
+    for bundle in bundles:
+        if words:
+            tocsin(*prove, *words, "--witness", _other_key(), code=1)
+        _witness(bundle, tiles)
+        words += ["--witness", (bundle / "witness-key.txt").read_text().strip()]
+    tocsin(*prove, *words)
+    _more(world)
+    assert len((tmp_path / "proof" / "witness-keys.txt").read_text().splitlines()) == 2
+    done = subprocess.run(["sh", tmp_path / "proof" / "check.sh"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0
+    [shown] = tocsin("audit", "check", str(tmp_path / "proof"), *words, *home)
+    assert shown["holds"]
+    other = ["--witness", _other_key()]
+    tocsin("audit", "check", str(tmp_path / "proof"), *words, *other, "--witnesses-needed", "2", *home)
+    tocsin("audit", "check", str(tmp_path / "proof"), *words, *other, *home, code=3)
+    tocsin("audit", "check", str(tmp_path / "proof"), *words, "--witnesses-needed", "3", *home, code=2)
+
+
+def _other_key() -> str:
+    return Cosigner("test.tocsin/witness/reader-01", SigningKey.generate("reader-01")).verifier.text()
 
 
 def test_another_history_by_the_same_key_is_found(world: World, tmp_path: Path) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tocsin.consumers.audit.note import Checkpoint, KeyKind, Note, Signature, Verifier
+from tocsin.consumers.audit.shown import opened
+from tocsin.consumers.audit.witness import Quorum
 from tocsin.consumers.errors import NoteInvalid
 
 
@@ -51,10 +56,41 @@ class Cosigned:
 
     def note(self) -> bytes:
         """The head with the log's signatures and the witness's."""
-        return cosigned_note(self.checkpoint, [self.signature])
+        return _with(self.checkpoint, [self.signature])
 
 
-def cosigned_note(checkpoint: bytes, signatures: list[Signature]) -> bytes:
-    """A signed note with more signatures under it."""
+def _with(checkpoint: bytes, signatures: Iterable[Signature]) -> bytes:
     note = Note.parse(checkpoint)
     return Note(note.text, (*note.signatures, *signatures)).encode()
+
+
+def newest_believed(
+    found: Iterable[Cosigned],
+    keys: Sequence[Verifier],
+    witnesses: frozenset[Verifier],
+    needed: int,
+    sizes: range,
+) -> tuple[bytes, Quorum] | None:
+    """The newest head of one of these sizes, signed by one of the log's `keys` and `needed` of the witnesses; or None.
+
+    It comes with their signatures under it, and with the quorum that believes it.
+
+    Raises:
+        ValueError: as Quorum says.
+    """
+    by_text: defaultdict[str, dict[Verifier, Cosigned]] = defaultdict(dict)
+    for one in found:
+        if one.key in witnesses:
+            by_text[Note.parse(one.checkpoint).text][one.key] = one
+    for text, signed in sorted(by_text.items(), key=lambda each: Checkpoint.parse(each[0]).size, reverse=True):
+        if Checkpoint.parse(text).size not in sizes:
+            continue
+        for one in signed.values():
+            # a member may have handed out a head that no sealer signed
+            with suppress(NoteInvalid):
+                head = opened(one.checkpoint, keys)
+                quorum = Quorum(head.log, witnesses, needed)
+                note = _with(head.note, (each.signature for each in signed.values()))
+                quorum.believed(note)
+                return note, quorum
+    return None
