@@ -105,6 +105,7 @@ def test_fixed_ids() -> None:
         214: "policy-change.v1",
         215: "acl-snapshot.v1",
         216: "sight.v1",
+        217: "cosignature.v1",
     }
 
 

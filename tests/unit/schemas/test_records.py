@@ -24,6 +24,7 @@ FACES: dict[str, type] = {
     "dispute": records.Dispute,
     "hold": records.Hold,
     "release": records.Release,
+    "cosignature": records.Cosignature,
     "acknowledgement": records.Acknowledgement,
     "directory": records.DirectoryDocument,
     "policy-change": records.PolicyChange,

@@ -21,6 +21,7 @@ TocsinConsumerError
 ├── NoteInvalid          theirs: a signed note, checkpoint or proof must not be believed
 ├── LogInvalid           ours: the folder of a sealed log cannot be gone on with; the message names the file
 ├── LogForked            theirs: a log's head was not shown to continue the one seen before; carries both
+├── TilesUnreadable      theirs: nobody hands out the files of sealed logs now
 ├── IndexUnusable        ours: the index of the record cannot be asked; the message says what to do
 ├── NotOnRecord          ours: what was asked for is not in the index; the message says what to do
 └── OutboxError          theirs: the outbox cannot be written or read (right, network, broker)
@@ -124,6 +125,10 @@ class LogForked(TocsinConsumerError):
         super().__init__(reason)
         self.seen = seen
         self.offered = offered
+
+
+class TilesUnreadable(TocsinConsumerError):
+    """The files of sealed logs cannot be had now; the message says from where."""
 
 
 class IndexUnusable(TocsinConsumerError):

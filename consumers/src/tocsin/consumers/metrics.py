@@ -77,6 +77,34 @@ class SealerMetrics:
         self._sealed_at.set(now_s)
 
 
+class WitnessMetrics:
+    """What a witness has compared and cosigned, in a registry of its own."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        self._entries = Gauge(
+            "tocsin_witness_entries", "Entries of the newest cosigned head.", ("topic",), registry=self.registry
+        )
+        self._forks = Gauge(
+            "tocsin_witness_forks", "Heads kept as evidence that a log contradicts itself.", registry=self.registry
+        )
+        self._waiting = Gauge(
+            "tocsin_witness_waiting_heads", "Heads that cannot be compared yet.", registry=self.registry
+        )
+        self._looked_at = Gauge(
+            "tocsin_witness_timestamp_seconds", "When the newest heads were last looked at.", registry=self.registry
+        )
+
+    def looked(self, entries: Mapping[str, int | None], forks: int, waiting: int, now_s: float) -> None:
+        """Note what there is after a look at `now_s`: entries by topic, None where nothing is cosigned yet."""
+        for topic, count in entries.items():
+            self._entries.labels(topic).set(count or 0)
+        self._forks.set(forks)
+        self._waiting.set(waiting)
+        self._looked_at.set(now_s)
+
+
 class WithdrawalsMetrics:
     """Who is overdue with acknowledging what was withdrawn, in a registry of its own."""
 

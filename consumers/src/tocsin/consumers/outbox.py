@@ -10,6 +10,7 @@ from typing import Any, Final, Self, cast, get_args
 
 import structlog
 
+from tocsin.consumers.audit.cosigned import Cosigned
 from tocsin.consumers.copies import Notice
 from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
 from tocsin.consumers.disputes import DISPUTE_REASONS
@@ -19,6 +20,7 @@ from tocsin.consumers.holds import Hold
 from tocsin.consumers.kafka import KafkaReader, KafkaWriter
 from tocsin.consumers.outbox_records import (
     ACKNOWLEDGEMENT,
+    COSIGNATURE,
     DISPUTE,
     HOLD,
     RECEIPT,
@@ -27,6 +29,7 @@ from tocsin.consumers.outbox_records import (
     SUBSCRIPTION,
     Outboxes,
     acknowledgement_record,
+    cosignature_record,
     hold_record,
     is_id,
     release_record,
@@ -162,6 +165,15 @@ class Outbox:
         }
         self._send(DISPUTE, f"{publisher}/{lineage_id}", schema(DISPUTE), record)
         return dispute_id
+
+    def cosign(self, cosigned: Cosigned) -> None:
+        """Hand out, as a witness, a head that you have cosigned, in place of the last one of its log.
+
+        Raises:
+            OutboxError: the broker did not take it; the message says what to do.
+        """
+        record = cosignature_record(cosigned, self._now_ms())
+        self._send(COSIGNATURE, cosigned.topic, schema(COSIGNATURE), record)
 
     def hold(self, hold: Hold) -> None:
         """For a secretariat: put on hold, within seconds, what `hold` says; with `lifted`, lift it.

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tocsin.consumers.audit.cosigned import Cosigned
 from tocsin.consumers.copies import Notice
 from tocsin.consumers.disputes import DISPUTE_REASONS, Disputed
+from tocsin.consumers.errors import NoteInvalid
 from tocsin.consumers.gains import Release, Releases
 from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.receipts import Receipt, receipt_of
@@ -32,6 +34,7 @@ DISPUTE: Final = "dispute"
 HOLD: Final = "hold"
 RELEASE: Final = "release"
 RECEIPT: Final = "receipt"
+COSIGNATURE: Final = "cosignature"
 
 RECORDS_MAX: Final = {
     # each may watch as many tokens as fit into a value
@@ -42,6 +45,7 @@ RECORDS_MAX: Final = {
     RELEASE: 10_000,
     # each of up to 500 copies
     RECEIPT: 100_000,
+    COSIGNATURE: 1_000,
 }
 """How many of a kind one member may have."""
 
@@ -87,13 +91,15 @@ class Outboxes:
     """The newest record that verified under each key of each outbox.
 
     `changes` rises when one of them changes. Acknowledgements are kept with `acknowledgements` only, receipts with
-    `receipts`: they are many, and nothing that the fan-out decides depends on one.
+    `receipts`: they are many, and nothing that the fan-out decides depends on one. Cosignatures are not kept: they are
+    for who proves something.
     """
 
     def __init__(self, *, acknowledgements: bool = False, receipts: bool = False) -> None:
         self.changes = 0
-        left_alone = {kind for kind, kept in ((ACKNOWLEDGEMENT, acknowledgements), (RECEIPT, receipts)) if not kept}
-        self._kept: dict[str, dict[str, dict[str, Said]]] = {kind: {} for kind in _READ if kind not in left_alone}
+        asked = {ACKNOWLEDGEMENT: acknowledgements, RECEIPT: receipts, COSIGNATURE: False}
+        kinds = (kind for kind in _READ if asked.get(kind, True))
+        self._kept: dict[str, dict[str, dict[str, Said]]] = {kind: {} for kind in kinds}
 
     def apply(self, member: str, record: BusRecord, verifier: Verifier) -> None:
         """Take one record of the outbox of `member` in. Kinds of later releases are left alone.
@@ -264,6 +270,18 @@ def _receipt(member: str, name: str, signed: Signed, at_ms: int) -> Receipt:
     return receipt
 
 
+def _cosigned(member: str, name: str, signed: Signed, _at_ms: int) -> Cosigned:
+    content = _content(COSIGNATURE, member, signed)
+    try:
+        found = Cosigned.checked(member, content["checkpoint"], content["key"], content["signature"])
+    except NoteInvalid as error:
+        raise Rejection(Reason.INVALID, "signature: not of this member's witness over this checkpoint") from error
+    if found.head.origin != content["origin"]:
+        raise Rejection(Reason.INVALID, "origin: not that of the checkpoint")
+    _check_name(name, found.topic, "cosignature/<topic>")
+    return found
+
+
 _READ: Final[Mapping[str, Callable[[str, str, Signed, int], Any]]] = {
     SUBSCRIPTION: _subscription,
     ACKNOWLEDGEMENT: _acknowledged,
@@ -271,6 +289,7 @@ _READ: Final[Mapping[str, Callable[[str, str, Signed, int], Any]]] = {
     HOLD: _hold,
     RELEASE: _release,
     RECEIPT: _receipt,
+    COSIGNATURE: _cosigned,
 }
 _SECRETARIAT: Final = (HOLD, RELEASE)
 
@@ -326,5 +345,17 @@ def release_record(member: str, release: Release, issued_at: int) -> dict[str, A
         "jurisdiction": release.jurisdiction,
         "live_alerts_max": release.live_alerts_max,
         "valid_to": release.valid_to,
+        "issued_at": issued_at,
+    }
+
+
+def cosignature_record(cosigned: Cosigned, issued_at: int) -> dict[str, Any]:
+    """The record by which a member hands out what it cosigned; `issued_at` as above."""
+    return {
+        "member": cosigned.member,
+        "origin": cosigned.head.origin,
+        "checkpoint": cosigned.checkpoint,
+        "key": cosigned.key.text(),
+        "signature": cosigned.signature.line(),
         "issued_at": issued_at,
     }

@@ -34,6 +34,7 @@ _IDS: Final = {
     214: ("policy-change", 1),
     215: ("acl-snapshot", 1),
     216: ("sight", 1),
+    217: ("cosignature", 1),
 }
 
 

@@ -265,6 +265,17 @@ class Release(TypedDict):
     issued_at: int
 
 
+class Cosignature(TypedDict):
+    """A member's word that a head of a sealed log continues all that it was shown before."""
+
+    member: str
+    origin: str
+    checkpoint: bytes
+    key: str
+    signature: str
+    issued_at: int
+
+
 class PolicyStep(TypedDict):
     """One thing that is changed, and why."""
 

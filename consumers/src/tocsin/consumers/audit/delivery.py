@@ -26,6 +26,8 @@ FACTS: Final = "facts.txt"
 ENTRY: Final = "entry.txt"
 PROOF: Final = "proof.txt"
 KEY: Final = "log-key.txt"
+WITNESSES: Final = "witness-keys.txt"
+"""Only where witnesses were asked for. Who checks believes keys that were told otherwise, not those in a file."""
 MANUAL: Final = ("README.md", "check.sh")
 ALL: Final = (DECISION, DELIVERY, FACTS, ENTRY, PROOF, KEY, *MANUAL)
 
@@ -44,6 +46,8 @@ def prove_delivery(
 ) -> dict[str, bytes]:
     """The files of the proof that `record`, entry `index` of the log of the checkpoint `signed`, is about `member`.
 
+    With witnesses, their keys are in one of the files.
+
     Raises:
         ValueError: it says nothing of that member.
         NoteInvalid: the log does not have this record there.
@@ -61,6 +65,8 @@ def prove_delivery(
         KEY: f"{quorum.log.text()}\n".encode(),
         **{name: (files("tocsin.consumers.audit") / "manual" / name).read_bytes() for name in MANUAL},
     }
+    if quorum.witnesses:
+        found[WITNESSES] = "".join(sorted(f"{witness.text()}\n" for witness in quorum.witnesses)).encode()
     check_delivery(found, quorum)
     return found
 

@@ -55,6 +55,11 @@ class Witness:
         self._logs = {log.name: log for log in logs}
         self._seen = _read(path)
 
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The logs of which a head was cosigned here."""
+        return tuple(self._seen)
+
     def seen(self, origin: str) -> bytes | None:
         """The newest signed note of a log that was cosigned here. The next proof must start from it."""
         return self._seen.get(origin)

@@ -10,12 +10,14 @@ from tocsin.deploy.audit.prove_command import check, prove
 from tocsin.deploy.audit.receipts_command import receipts
 from tocsin.deploy.audit.seal_command import seal
 from tocsin.deploy.audit.verify_command import verify_record
+from tocsin.deploy.audit.witness_command import witness
 
 audit_app = typer.Typer(
     help="The record of what was decided: sealed, searched, verified, and proved to others.", no_args_is_help=True
 )
 audit_app.command()(seal)
 audit_app.command()(receipts)
+audit_app.command()(witness)
 audit_app.command()(prove)
 audit_app.command()(check)
 audit_app.command(name="index")(index_record)

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from tocsin.consumers.audit.cosigned import newest_believed
+from tocsin.consumers.audit.cosigned_reader import read_cosigned
 from tocsin.consumers.audit.delivery import ALL, KEY, check_delivery, prove_delivery
 from tocsin.consumers.audit.life import Decided
 from tocsin.consumers.audit.logs import index_of, log_keys
-from tocsin.consumers.audit.note import Verifier, open_checkpoint
+from tocsin.consumers.audit.note import KeyKind, Verifier, open_checkpoint
 from tocsin.consumers.audit.questions import Questions
 from tocsin.consumers.audit.sealed_log import CHECKPOINT
 from tocsin.consumers.audit.tiles import Fetch, hashes_of
@@ -33,12 +35,22 @@ from tocsin.schemas.names import audit_topic
 
 REFUTED = 3
 
+WitnessOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="A witness's key, as it was told to you: name+id+base64. Can be repeated."),
+]
+NeededOption = Annotated[
+    int | None, typer.Option(min=1, help="How many of the witnesses must have signed; all, if not given.")
+]
+
 
 def prove(
     alert: AlertArgument,
     member: Annotated[str, typer.Argument(metavar="MEMBER", help="Whom the proof is about.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the proof is to be written.")],
     *,
+    witness: WitnessOption = None,
+    witnesses_needed: NeededOption = None,
     tiles: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The sealer's logs; by default `sealer` under --home.")
     ] = None,
@@ -51,9 +63,10 @@ def prove(
     """Write a folder that proves what was decided of one alert and one member, and shows nothing else.
 
     Whoever is given it checks it with `sh check.sh`, or with any tool for https://c2sp.org/tlog-proof. Exits with 1
-    when nothing is on record of the two, or when it is not sealed yet.
+    when nothing is on record of the two, or when it is not sealed yet, or not cosigned by the witnesses asked for.
     """
     log_beside_output()
+    witnesses, needed = _witnesses(witness, witnesses_needed)
     if out.exists():
         raise NotProved(f"{out}: is there already; name a folder that is not")
     source = Source.of(home, state, bundle, update=update)
@@ -61,13 +74,21 @@ def prove(
     topic = audit_topic(decided.lane)
     record = read_record(source.bundle.kafka_config(), topic, decided.entry, group=f"{source.bundle.config.login}.none")
     folder = state_of(home, tiles) / topic
-    signed, log = _head(folder, log_keys(_directory(source.bundle), topic))
+    directory = _directory(source.bundle)
+    keys = log_keys(directory, topic)
+    signed, log = _head(folder, keys)
+    quorum = Quorum(log)
     fetch = _files(folder)
     size = open_checkpoint(signed, log).size
     index = index_of(decided.entry, size, fetch)
     if index is None:
         raise NotProved(f"{topic}/{decided.entry} is not sealed yet; run `tocsin audit seal --once`, then this again")
-    files = prove_delivery(record, member, index, signed, hashes_of(size, fetch), Quorum(log))
+    if witnesses:
+        found = read_cosigned(source.bundle, directory, topic)
+        signed, quorum = _cosigned(
+            newest_believed(found, keys, witnesses, needed, range(index + 1, size + 1)), topic, needed
+        )
+    files = prove_delivery(record, member, index, signed, hashes_of(size, fetch), quorum)
     for name, content in files.items():
         write_file(out / name, content)
     show_one(_row(member, decided, out), output, title="proved")
@@ -80,6 +101,8 @@ def check(
     key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The log's key, as it was told to you: name+id+base64.")
     ] = None,
+    witness: WitnessOption = None,
+    witnesses_needed: NeededOption = None,
     bundle: BundleOption = None,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
@@ -90,9 +113,10 @@ def check(
     0 it holds, 3 it does not, 1 failed, 2 usage.
     """
     log_beside_output()
+    witnesses, needed = _witnesses(witness, witnesses_needed)
     files = {name: (folder / name).read_bytes() for name in ALL if (folder / name).exists()}
     try:
-        shown = check_delivery(files, Quorum(_key_of(files, key, home, bundle)))
+        shown = check_delivery(files, Quorum(_key_of(files, key, home, bundle), witnesses, needed))
     except NoteInvalid as refusal:
         show_one({"holds": False, "reason": str(refusal)}, output, title="it does not hold")
         raise typer.Exit(REFUTED) from refusal
@@ -106,6 +130,29 @@ def check(
         "entries": shown.checkpoint.size,
     }
     show_one(row, output, title="it holds")
+
+
+def _witnesses(keys: list[str] | None, needed: int | None) -> tuple[frozenset[Verifier], int]:
+    """The witnesses, and how many of them must have signed."""
+    try:
+        found = frozenset(map(Verifier.parse, keys or ()))
+    except NoteInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="--witness") from error
+    publics = {key.public for key in found if key.kind is KeyKind.COSIGNATURE}
+    if len(publics) != len(found):
+        raise typer.BadParameter("each is a key of kind 4, and a public key is named once", param_hint="--witness")
+    if needed is not None and needed > len(found):
+        raise typer.BadParameter(f"{len(found)} are named with --witness", param_hint="--witnesses-needed")
+    return found, len(found) if needed is None else needed
+
+
+def _cosigned(found: tuple[bytes, Quorum] | None, topic: str, needed: int) -> tuple[bytes, Quorum]:
+    if found is None:
+        raise NotProved(
+            f"{topic}: no head with this entry is cosigned by {needed} of these witnesses yet; they look every few "
+            "seconds (`tocsin audit witness`), so try again, or name fewer with --witnesses-needed"
+        )
+    return found
 
 
 def _key_of(files: Mapping[str, bytes], key: str | None, home: Path, bundle: Path | None) -> Verifier:
