@@ -74,6 +74,9 @@ class Copies:
         """The digest of what the inbox of `member` has of the lineage `key`."""
         return self._lying.get(member, {}).get(key)
 
+    def __contains__(self, revision: Revision) -> bool:
+        return (revision.source, revision.sha256) in self._found
+
     def content(self, revision: Revision) -> tuple[bytes, Headers] | None:
         """Bytes and signature of a revision, if they are anywhere."""
         found = self._found.get((revision.source, revision.sha256))

@@ -150,6 +150,11 @@ def _entry(key: str, decision: Decision) -> Entry:
     )
 
 
+def revision_of(entry: Entry, decided_at: int = 0) -> Revision:
+    """The revision that `entry` is."""
+    return Revision(f"{entry.topic}/{entry.partition}/{entry.offset}", entry.sha256, decided_at)
+
+
 def _accepted(key: str, before: Lineage | None, decision: Decision) -> Lineage:
     if before is not None and _was_forgotten(before, decision):
         before = None
@@ -157,11 +162,9 @@ def _accepted(key: str, before: Lineage | None, decision: Decision) -> Lineage:
     if before is not None:
         entry = replace(entry, given=_superseded(before.entry, decision["erased"]).given)
     given = [(one["member"], one["rule"]) for one in decision["given"]]
-    source = f"{decision['topic']}/{decision['partition']}/{decision['offset']}"
-    newest = Revision(source, decision["sha256"], decision["decided_at"])
     return Lineage(
         _given(entry, decision, [*given, *((member, ERASED) for member in decision["erased"])]),
-        (*revisions, newest),
+        (*revisions, revision_of(entry, decision["decided_at"])),
         bool(decision["given"] or decision["refused"]),
         decision["decided_at"],
     )

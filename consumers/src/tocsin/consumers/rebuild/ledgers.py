@@ -7,6 +7,7 @@ in its place.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -16,7 +17,8 @@ from tocsin.consumers.lane import REMEMBERED_MS
 from tocsin.consumers.ledger import HELD_PREFIX, Ledger, Mark, decode_held
 from tocsin.consumers.lineage import ENDED, EXPIRED, RETRACTED
 from tocsin.consumers.rebuild.copies import Copies, Stated
-from tocsin.consumers.rebuild.fold import Fold, Lineage
+from tocsin.consumers.rebuild.fold import Fold, Lineage, revision_of
+from tocsin.schemas.errors import TocsinSchemaError
 
 RECORD: Final = "record"
 _PLACED: Final = ("revision", "topic", "partition", "offset", "sha256", "signer")
@@ -38,17 +40,26 @@ class Difference(NamedTuple):
 class Kept:
     """The ledger that is kept. `apply` takes records of its topic in.
 
-    `digests` are of the bytes that are kept under legal holds, which `Ledger` does not keep.
+    `digests` are of the bytes that are kept under legal holds, which `Ledger` does not keep; `unreadable` are the keys
+    whose last record is no record of a ledger.
     """
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self.ledger = ledger or Ledger()
         self.digests: dict[str, bytes] = {}
+        self.unreadable: set[str] = set()
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take one record of the topic in."""
+        name = key.decode(errors="replace")
+        try:
+            # tried on another one first: this one would be left between two states
+            Ledger().apply(key, value)
+        except (TocsinSchemaError, struct.error, EOFError, LookupError, TypeError, ValueError):
+            self.unreadable.add(name)
+            return
+        self.unreadable.discard(name)
         self.ledger.apply(key, value)
-        name = key.decode()
         if name.startswith(HELD_PREFIX) and value is not None:
             name = name.removeprefix(HELD_PREFIX)
             self.digests[name] = hashlib.sha256(decode_held(name, value).value).digest()
@@ -67,9 +78,11 @@ class Comparison:
     def differences(self) -> Iterator[Difference]:
         """Every difference, in the order of the keys."""
         yield from self._of_the_record()
+        for key in sorted(self.kept.unreadable):
+            yield Difference(key, "record", "cannot be read", "a record of a ledger")
         yield from self._of_positions()
         ledger, known = self.kept.ledger, self.fold.lineages
-        for key in sorted({*ledger.entries, *known}):
+        for key in sorted({*ledger.entries, *known} - self.kept.unreadable):
             entry = ledger.entries.get(key)
             if entry is not None and entry.kind == "NOTICE":
                 yield from self._of_notice(entry)
@@ -80,6 +93,14 @@ class Comparison:
             else:
                 yield from self._of_lineage(entry, known[key])
         yield from self._of_held()
+
+    def only_here(self) -> int:
+        """Of how many live lineages, and revisions kept under a hold, no inbox and no alert topic has the bytes."""
+        known, copies = self.fold.lineages, self.copies
+        heads = map(self.kept.ledger.entries.head, known)
+        live = [known[head.key].current for head in heads if head is not None and not head.ended]
+        held = [revision_of(entry) for entry in self.fold.held.values()]
+        return sum(revision not in copies for revision in (*live, *held))
 
     # -- the record and the positions --------------------------------------------------------------------------------
 
