@@ -17,7 +17,7 @@ from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.ledger import Position
 from tocsin.consumers.rebuild.copies import Copies
 from tocsin.consumers.rebuild.fold import folded
-from tocsin.consumers.rebuild.ledgers import Comparison, Difference, Kept, rebuilt_entry, rebuilt_mark
+from tocsin.consumers.rebuild.ledgers import Comparison, Difference, Kept, rebuilt_entry, rebuilt_mark, rebuilt_records
 from tocsin.schemas.verify import Verified
 
 KEY = f"{PUBLISHERS[0]}/one"
@@ -73,6 +73,28 @@ class RebuiltLife(LaneLife):
         assert list(comparison(self.world, kept, alert_topics=False).differences()) == []
         for key, known in whole.fold.lineages.items():
             assert rebuilt_entry(known, whole.copies) == kept.ledger.entries[key]
+
+    def teardown(self) -> None:
+        """In the end a lane goes on with the rebuilt ledger, and everybody has what it may have, once."""
+        super().teardown()
+        world = self.world
+        kept = kept_of(world)
+        whole = comparison(world, kept)
+        records = list(rebuilt_records(whole.fold, whole.copies))
+        if rebuilt_mark(whole.fold, whole.copies).behind:
+            return  # somebody lost what it had with its inbox, and may not have it again: it is put on record once more
+        world.ledger = [*records]
+        world.take_over()
+        assert world.lane.ledger.entries == kept.ledger.entries
+        world.rest()
+        for number, topic in enumerate(TOPICS):
+            world.publish(topic, alert("one", 9, publisher=PUBLISHERS[number % 2], expires_at=world.now_ms + 10))
+            world.publish(topic, alert(f"last-{number}", expires_at=world.now_ms + 1_000))
+        world.rest()
+        world.now_ms += 100
+        world.rest()
+        world.check_rest()
+        assert list(comparison(world, kept_of(world)).differences()) == []
 
 
 RebuiltLife.TestCase.settings = settings(

@@ -14,7 +14,18 @@ from typing import Final, NamedTuple
 
 from tocsin.consumers.entry import ERASED, Entry, Given, Inbox, Standing
 from tocsin.consumers.lane import REMEMBERED_MS
-from tocsin.consumers.ledger import HELD_PREFIX, Ledger, Mark, decode_held
+from tocsin.consumers.ledger import (
+    HELD_PREFIX,
+    MARK_KEY,
+    Ledger,
+    Mark,
+    decode_held,
+    encode_entry,
+    encode_mark,
+    encode_position,
+    held_key,
+    position_key,
+)
 from tocsin.consumers.lineage import ENDED, EXPIRED, RETRACTED
 from tocsin.consumers.rebuild.copies import Copies, Stated
 from tocsin.consumers.rebuild.fold import Fold, Lineage, revision_of
@@ -289,3 +300,31 @@ def rebuilt_mark(fold: Fold, copies: Copies) -> Mark:
             if lies != wanted:
                 lacking[member] = min(lacking.get(member, last.seq), last.seq)
     return Mark(fold.seq, {member: seq - 1 for member, seq in lacking.items()}, 0, fold.seq)
+
+
+def rebuilt_records(fold: Fold, copies: Copies) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of each record of a rebuilt ledger; the mark, without which nothing is paid, comes last."""
+    for known in fold.lineages.values():
+        yield known.entry.key.encode(), encode_entry(rebuilt_entry(known, copies))
+    for name, held in fold.held.items():
+        yield held_key(name), encode_entry(_rebuilt_held(held, copies))
+    for position in fold.positions.values():
+        yield position_key(position), encode_position(position)
+    yield MARK_KEY, encode_mark(rebuilt_mark(fold, copies))
+
+
+def _rebuilt_held(held: Entry, copies: Copies) -> Entry:
+    """A revision that is kept under a hold; without content where that is nowhere else."""
+    revision = revision_of(held)
+    stated, content = copies.stated(revision), copies.content(revision)
+    if stated is None or content is None:
+        return replace(held, status=EXPIRED)
+    return replace(
+        held,
+        status=stated.status,
+        expires_at=stated.expires_at,
+        forget_at=stated.expires_at + REMEMBERED_MS,
+        test=stated.test,
+        value=content[0],
+        headers=content[1],
+    )
