@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -62,7 +62,7 @@ def alert(
     expires_at: int = NOW_MS + LIFE_MS,
 ) -> Verified:
     """An alert that has passed verification."""
-    value = f"{publisher}/{lineage}/{revision}/{status}/{content}".encode()
+    value = f"{publisher}/{lineage}/{revision}/{status}/{content}/{expires_at}".encode()
     header = {
         "alert_id": f"{lineage}-{revision}",
         "lineage_id": lineage,
@@ -253,7 +253,7 @@ class LaneWorld:
         """Commit to the topics; the lane does not hear of it yet."""
         assert not (tx.empty and tx.copies)
         decisions = [decode(decision)[1] for decision in tx.decisions]
-        self._check_held(tx)
+        self._check_held(tx, decisions)
         first = self.audit[-1]["seq"] + 1 if self.audit else 1
         assert [one["seq"] for one in decisions] == [*range(first, first + len(decisions))]
         assert not tx.due.keys() & (self.lane.due.keys() - set(tx.settled)), "a debt would take another's place"
@@ -339,23 +339,35 @@ class LaneWorld:
             for hold in self.holds.all
         )
 
-    def _check_held(self, tx: Transaction) -> None:
+    def _check_held(self, tx: Transaction, decisions: Iterable[Mapping[str, Any]]) -> None:
         """What leaves the ledger is kept under each legal hold on it, and nothing else is."""
         leaving: dict[str, bytes] = {}
         for key, entry in tx.entries.items():
             before = self.lane.ledger.entries.get(key)
-            if before is None or not before.value or before.kind != "ALERT":
-                continue
-            if entry is None or (entry.revision, entry.value) != (before.revision, before.value):
-                publisher, _, lineage = key.partition("/")
-                leaving |= {
-                    f"{hold.name}/{key}/{before.revision}": before.value
-                    for hold in self.holds.all
-                    if (hold.kind, hold.publisher, hold.lifted) == (HoldKind.LEGAL, publisher, False)
-                    and hold.lineage_id in (None, lineage)
-                    and before.offset >= hold.since.get(before.topic, 0)
-                }
+            if before is None or before.kind != "ALERT":
+                had: list[tuple[int, bytes, str, int]] = []
+            else:
+                had = [(before.revision, before.value, before.topic, before.offset)]
+            # a revision that nobody is given can be decided and superseded in one transaction
+            for revision, value, topic, offset in (*had, *self._accepted(key, decisions)):
+                if value and (entry is None or (entry.revision, entry.value) != (revision, value)):
+                    publisher, _, lineage = key.partition("/")
+                    leaving |= {
+                        f"{hold.name}/{key}/{revision}": value
+                        for hold in self.holds.all
+                        if (hold.kind, hold.publisher, hold.lifted) == (HoldKind.LEGAL, publisher, False)
+                        and hold.lineage_id in (None, lineage)
+                        and offset >= hold.since.get(topic, 0)
+                    }
         assert {name: entry.value for name, entry in tx.held.items() if entry is not None} == leaving
+
+    def _accepted(self, key: str, decisions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, bytes, str, int]]:
+        for one in decisions:
+            if one["kind"] == "ALERT" and one["outcome"] == "ACCEPTED":
+                written = self.topics[one["topic"]][one["offset"]].outcome
+                assert isinstance(written, Verified)
+                if f"{one['publisher']}/{one['lineage_id']}" == key and written.header["status"] != "RETRACTED":
+                    yield one["revision"], written.value, one["topic"], one["offset"]
 
     def _check_copy(self, copy: Copy) -> None:
         """It was decided before, under this rule; the member may see it now; it is new, and newer."""

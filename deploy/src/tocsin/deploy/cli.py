@@ -16,6 +16,7 @@ from tocsin.deploy.commands.fanout import fanout_app
 from tocsin.deploy.commands.holds import holds_app
 from tocsin.deploy.commands.inbox import inbox
 from tocsin.deploy.commands.keys import keys_app
+from tocsin.deploy.commands.ledger import ledger_app
 from tocsin.deploy.commands.members import member_app
 from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.release import release
@@ -51,6 +52,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(subscriptions_app, name="subscriptions")
 app.add_typer(holds_app, name="holds")
 app.add_typer(audit_app, name="audit")
+app.add_typer(ledger_app, name="ledger")
 policy_app.command()(prove)
 policy_app.command()(drift)
 policy_app.command(name="tick")(tick_policy)

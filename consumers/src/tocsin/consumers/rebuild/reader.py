@@ -1,0 +1,110 @@
+"""Reads all that a lane's ledger is compared with, by a login that may read ledger, record, alerts and inboxes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, Self, cast
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from tocsin.consumers.contents import FileContents
+from tocsin.consumers.errors import TopicsUnreadable
+from tocsin.consumers.ledger import Ledger
+from tocsin.consumers.rebuild.copies import Copies
+from tocsin.consumers.rebuild.fold import Fold
+from tocsin.consumers.rebuild.ledgers import Comparison, Kept
+from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.watch import ADMIN, INBOX
+from tocsin.schemas.bundle import Bundle
+from tocsin.schemas.bus import BusRecord
+from tocsin.schemas.codec import decode
+from tocsin.schemas.names import audit_topic, ledger_topic
+from tocsin.schemas.records import Decision
+
+ASK_S: Final = 10.0
+CATCH_UP_S: Final = 5.0
+"""How long the record may be behind the ledger: one transaction writes both, and a broker shows each when it can."""
+
+Said = Callable[[str], None]
+"""Is told what is being read."""
+
+
+class LaneReader:
+    """`bundle` is the administrator's. A context manager."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        config = bundle.kafka_config()
+        self._admin = AdminClient({**config, **ADMIN})
+        self._reader = TopicsReader(config, group=f"{bundle.config.login}.none")
+        self._contents: list[FileContents] = []
+
+    def read(self, lane: str, said: Said) -> Comparison:
+        """The ledger of `lane` as it is now, and the record and all copies as they are a moment later.
+
+        In this order: what the record says beyond the ledger's mark is known to be of a later one.
+
+        Raises:
+            TopicsUnreadable: one of them cannot be read now.
+        """
+        topics = self._topics()
+        kept = Kept(Ledger(self._scratch()))
+        said(f"the ledger of {lane}")
+        self._read([ledger_topic(lane)], lambda record: kept.apply(record.key or b"", record.value))
+        fold = Fold(kept.ledger.mark.seq)
+        said(f"the record of {lane}")
+        self._read_record(lane, fold)
+        copies = Copies(lane, self._scratch())
+        alerts = sorted(name for name in topics if name.startswith(f"alerts.{lane}."))
+        said(f"the alerts of {lane}")
+        self._read(alerts, lambda one: copies.take_alert(f"{one.topic}/0/{one.offset}", one.value, one.headers))
+        inboxes = sorted(name for name in topics if name.startswith(INBOX))
+        said(f"{len(inboxes)} inboxes")
+        self._read(
+            inboxes, lambda one: copies.take_copy(one.topic.removeprefix(INBOX), one.key, one.value, one.headers)
+        )
+        ids = {name.removeprefix(INBOX): topics[name] for name in inboxes}
+        return Comparison(kept, fold, copies, ids, time.time_ns() // 1_000_000)
+
+    def _scratch(self) -> FileContents:
+        self._contents.append(FileContents())
+        return self._contents[-1]
+
+    def _read_record(self, lane: str, fold: Fold) -> None:
+        self._reader.follow([audit_topic(lane)], anew=[audit_topic(lane)])
+        deadline = time.monotonic() + CATCH_UP_S
+        while True:
+            self._reader.read_to_end(lambda record: fold.take(cast("Decision", decode(record.value or b"")[1])))
+            if fold.seq >= fold.until or time.monotonic() > deadline:
+                return
+            time.sleep(0.1)
+
+    def _read(self, topics: list[str], take: Callable[[BusRecord], None]) -> None:
+        self._reader.follow(topics, anew=topics)
+        self._reader.read_to_end(take)
+
+    def _topics(self) -> dict[str, str]:
+        """The topic id of each alert topic and inbox."""
+        try:
+            names = [
+                name for name in self._admin.list_topics(timeout=ASK_S).topics if name.startswith(("alerts.", INBOX))
+            ]
+            answers: dict[str, Any] = (
+                self._admin.describe_topics(TopicCollection(names), request_timeout=ASK_S) if names else {}
+            )
+            return {name: str(future.result().topic_id) for name, future in answers.items()}
+        except KafkaException as failure:
+            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
+
+    def close(self) -> None:
+        """Let go of the connection and of all that was read."""
+        self._reader.close()
+        for contents in self._contents:
+            contents.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,78 @@
+"""`tocsin ledger`: whether the ledger of a lane is what the record and the copies say."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from tocsin.consumers.rebuild.ledgers import Comparison, Difference
+from tocsin.consumers.rebuild.reader import LaneReader, Said
+from tocsin.consumers.withdrawals_reader import lanes
+from tocsin.deploy.commands.checks import checked_lanes
+from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, log_beside_output, show
+from tocsin.schemas.bundle import Bundle
+
+DIFFERENT = 3
+ADMIN = "admin"
+READINGS = 3
+"""A lane that works on may be met between two of its changes: what differs is read again."""
+
+ledger_app = typer.Typer(
+    help="The ledgers of the lanes: what was given to whom, and what is owed.", no_args_is_help=True
+)
+
+
+@ledger_app.callback()
+def _group() -> None:
+    """The ledgers of the lanes: what was given to whom, and what is owed."""
+
+
+@ledger_app.command()
+def rebuild(
+    asked: Annotated[
+        list[str] | None, typer.Argument(metavar="[LANE]...", help="Jurisdictions; by default all.")
+    ] = None,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing: only compare.")] = False,
+    home: HomeOption = HOME,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """For the operator: work a ledger out again from the record and the copies, and show in what the kept one differs.
+
+    With the administrator's bundle. It never shows content. Exit codes: 0 equal, 3 different, 1 failed, 2 usage.
+    """
+    log_beside_output()
+    if not check:
+        raise typer.BadParameter("a rebuilt ledger cannot be written yet; compare with --check", param_hint="--check")
+    bundle = Bundle.load(home / "services" / ADMIN)
+    of_lanes = checked_lanes(asked, lanes(bundle), "LANE")
+    rows: list[dict[str, Any]] = []
+    for lane in of_lanes:
+        with busy("reading") as status:
+            found, summary = _compare(bundle, lane, lambda what: status.update(f"reading {what} ..."))
+        rows += [{"lane": lane, **one._asdict()} for one in found]
+        print(f"tocsin: {summary}", file=sys.stderr)  # noqa: T201  # beside what is printed for the next program
+    show(rows, output, title="differences")
+    if rows:
+        raise typer.Exit(DIFFERENT)
+
+
+def _compare(bundle: Bundle, lane: str, said: Said) -> tuple[list[Difference], str]:
+    """What differs in the last of up to `READINGS` readings, and a summary; one that finds nothing is enough."""
+    found: list[Difference] = []
+    summary = ""
+    for _ in range(READINGS):
+        with LaneReader(bundle) as reader:
+            compared = reader.read(lane, said)
+            found, summary = list(compared.differences()), _summary(lane, compared)
+        if not found:
+            break
+    return found, f"{summary}; {len(found)} differences" if found else f"{summary}; equal"
+
+
+def _summary(lane: str, compared: Comparison) -> str:
+    only_here = compared.only_here()
+    lost = f", of {only_here} the content is nowhere but in the ledger" if only_here else ""
+    return f"{lane}: {len(compared.fold.lineages)} lineages up to decision {compared.fold.seq}{lost}"
