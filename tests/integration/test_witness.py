@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import shutil
+import socket
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
+from urllib.request import urlopen
 
 import pytest
 from confluent_kafka import Message
 
 from tests.load import publish
-from tests.world import World, running, small_policy, takedown, tocsin
+from tests.world import World, running, small_policy, takedown, tocsin, wait_until
 from tocsin.consumers.audit.logs import origin_of
 from tocsin.consumers.audit.note import Cosigner, Note, Signer, Verifier, open_checkpoint
 from tocsin.consumers.audit.sealed_log import CHECKPOINT, Folder, SealedLog
@@ -178,6 +181,35 @@ def test_a_proof_carries_the_word_of_witnesses(world: World, tmp_path: Path) -> 
 
 def _other_key() -> str:
     return Cosigner("test.tocsin/witness/reader-01", SigningKey.generate("reader-01")).verifier.text()
+
+
+def test_the_service_goes_on_and_says_how_far_it_is(world: World, served: str, tmp_path: Path) -> None:
+    """To Prometheus; a second one with the same bundle is refused, and it ends when told."""
+    bundle = _bundle(world, "reader-03", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    words = [sys.executable, "-m", "tocsin.deploy", "audit", "witness", "--as", str(bundle), "--tiles", served]
+    process = subprocess.Popen(
+        [*words, "--every", "0.5", "--metrics-port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        _more(world)
+        size = open_checkpoint((world.home / "sealer" / TOPIC / CHECKPOINT).read_bytes(), _log(world).verifier).size
+
+        def metrics() -> str:
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                    return str(answer.read().decode())
+            except OSError:
+                return ""
+
+        wait_until(lambda: f'tocsin_witness_entries{{topic="{TOPIC}"}} {size}.0' in metrics(), 30, metrics)
+        assert "tocsin_witness_forks 0.0" in metrics()
+        assert "tocsin_witness_waiting_heads 0.0" in metrics()
+        tocsin("audit", "witness", "--as", str(bundle), "--tiles", served, "--once", code=1)
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 def test_another_history_by_the_same_key_is_found(world: World, tmp_path: Path) -> None:

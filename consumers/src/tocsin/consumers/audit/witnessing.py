@@ -155,6 +155,8 @@ class Witnessing:
             except (LogInvalid, LogForked, NoteInvalid, TilesUnreadable) as failure:
                 # it was shown to continue, so what is wrong is the tiles of this one proof; or its key was revoked
                 found.unproved.append(Unproved(newest, str(failure)))
+        if found.unproved:
+            log.warning("heads_wait", topic=topic, heads=len(found.unproved), reason=found.unproved[-1].why)
         self._waiting[topic] = [one.offered.note for one in found.unproved]
         return found
 

@@ -44,7 +44,9 @@ def witness(
     *,
     checkpoint: Annotated[
         list[Path] | None,
-        typer.Option(help="A head that somebody else was shown, to compare, too; implies --once.", dir_okay=False),
+        typer.Option(
+            help="A head that somebody else was shown, to compare, too; implies --once.", exists=True, dir_okay=False
+        ),
     ] = None,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"What was seen; by default {STATE} in the bundle.")
@@ -128,7 +130,7 @@ class _Service:
 
     def _keys_of(self, topic: str) -> Sequence[Verifier]:
         directory = self._directory.directory
-        if directory is None:
+        if directory is None or not self._directory.fresh():
             raise DirectoryUnreadable("no directory is in force that the pinned root keys signed; ask the secretariat")
         return log_keys(directory, topic)
 
@@ -146,6 +148,9 @@ def _rows(topic: str, shown_by: str, found: Looked, fine: str) -> list[Row]:
         return {"log": topic, "from": shown_by, "entries": entries, "outcome": outcome, "detail": detail}
 
     forks = [row(one.head.size, "forked", str(folder)) for one, folder in found.forks]
-    waiting = [row(one.offered.head.size, "waiting", one.why) for one in found.unproved]
+    # thousands may wait for one reason: that nobody hands out the tiles
+    waiting = [
+        row(one.offered.head.size, "waiting", f"{len(found.unproved)} heads; {one.why}") for one in found.unproved[-1:]
+    ]
     good = [row(found.entries, fine)] if found.entries is not None else []
     return [*good, *forks, *waiting]
