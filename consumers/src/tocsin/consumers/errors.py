@@ -10,6 +10,7 @@ TocsinConsumerError
 ├── TopicsUnreadable     outboxes or ledgers cannot be read now
 ├── LaneFenced           another process has taken the lane over, or the producer cannot go on
 ├── LaneStopped          going on could skip or mix up alerts; somebody must look
+├── LedgerNotWritten     ours: a rebuilt ledger is not written there; the message says what to do
 ├── TransactionAborted   nothing of a transaction was written; it will be tried again
 ├── InboxError           theirs: the inbox cannot be read (right, network, broker)
 │   ├── RecordUnverified     a record failed verification, and the reader asked to be stopped by that
@@ -72,6 +73,10 @@ class LaneFenced(TocsinConsumerError):
 
 class LaneStopped(TocsinConsumerError):
     """Going on could skip or mix up alerts; the message says what to look at."""
+
+
+class LedgerNotWritten(TocsinConsumerError):
+    """A rebuilt ledger is not written where there is one, or from a record with a fault; nothing was written."""
 
 
 class TransactionAborted(TocsinConsumerError):

@@ -27,6 +27,9 @@ ASK_S: Final = 10.0
 CATCH_UP_S: Final = 5.0
 """How long the record may be behind the ledger: one transaction writes both, and a broker shows each when it can."""
 
+EVERYTHING: Final = 2**63 - 1
+"""No decision has a higher number."""
+
 Said = Callable[[str], None]
 """Is told what is being read."""
 
@@ -48,14 +51,27 @@ class LaneReader:
         Raises:
             TopicsUnreadable: one of them cannot be read now.
         """
-        topics = self._topics()
         kept = Kept(Ledger(self._scratch()))
         said(f"the ledger of {lane}")
         self._read([ledger_topic(lane)], lambda record: kept.apply(record.key or b"", record.value))
-        fold = Fold(kept.ledger.mark.seq)
+        fold, copies, inboxes = self.sources(lane, said, kept.ledger.mark.seq)
+        return Comparison(kept, fold, copies, inboxes, time.time_ns() // 1_000_000)
+
+    def is_empty(self, lane: str) -> bool:
+        """Whether the ledger of `lane` has no record. Raises TopicsUnreadable."""
+        found: list[BusRecord] = []
+        self._read([ledger_topic(lane)], found.append)
+        return not found
+
+    def sources(self, lane: str, said: Said, until: int = EVERYTHING) -> tuple[Fold, Copies, dict[str, str]]:
+        """What the record says up to the number `until`, all copies, and the topic ids of the inboxes by member.
+
+        Raises:
+            TopicsUnreadable: one of them cannot be read now.
+        """
+        topics, fold, copies = self._topics(), Fold(until), Copies(lane, self._scratch())
         said(f"the record of {lane}")
         self._read_record(lane, fold)
-        copies = Copies(lane, self._scratch())
         alerts = sorted(name for name in topics if name.startswith(f"alerts.{lane}."))
         said(f"the alerts of {lane}")
         self._read(alerts, lambda one: copies.take_alert(f"{one.topic}/0/{one.offset}", one.value, one.headers))
@@ -64,8 +80,7 @@ class LaneReader:
         self._read(
             inboxes, lambda one: copies.take_copy(one.topic.removeprefix(INBOX), one.key, one.value, one.headers)
         )
-        ids = {name.removeprefix(INBOX): topics[name] for name in inboxes}
-        return Comparison(kept, fold, copies, ids, time.time_ns() // 1_000_000)
+        return fold, copies, {name.removeprefix(INBOX): topics[name] for name in inboxes}
 
     def _scratch(self) -> FileContents:
         self._contents.append(FileContents())
@@ -76,7 +91,7 @@ class LaneReader:
         deadline = time.monotonic() + CATCH_UP_S
         while True:
             self._reader.read_to_end(lambda record: fold.take(cast("Decision", decode(record.value or b"")[1])))
-            if fold.seq >= fold.until or time.monotonic() > deadline:
+            if fold.seq >= fold.until or fold.until == EVERYTHING or time.monotonic() > deadline:
                 return
             time.sleep(0.1)
 

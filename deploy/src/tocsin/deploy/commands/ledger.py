@@ -9,6 +9,7 @@ import typer
 
 from tocsin.consumers.rebuild.ledgers import Comparison, Difference
 from tocsin.consumers.rebuild.reader import LaneReader, Said
+from tocsin.consumers.rebuild.writer import write_ledger
 from tocsin.consumers.withdrawals_reader import lanes
 from tocsin.deploy.commands.checks import checked_lanes
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, log_beside_output, show
@@ -39,24 +40,37 @@ def rebuild(
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """For the operator: work a ledger out again from the record and the copies, and show in what the kept one differs.
+    """For the operator: work a ledger out again from the record and the copies, and write it where there is none.
 
-    With the administrator's bundle. It never shows content. Exit codes: 0 equal, 3 different, 1 failed, 2 usage.
+    With --check, show in what the kept one differs; never content. Exit codes: 0 equal, or written, 3 different, 1
+    failed, 2 usage.
     """
     log_beside_output()
-    if not check:
-        raise typer.BadParameter("a rebuilt ledger cannot be written yet; compare with --check", param_hint="--check")
     bundle = Bundle.load(home / "services" / ADMIN)
     of_lanes = checked_lanes(asked, lanes(bundle), "LANE")
+    if not check:
+        for lane in of_lanes:
+            _write(bundle, lane)
+        return
     rows: list[dict[str, Any]] = []
     for lane in of_lanes:
         with busy("reading") as status:
             found, summary = _compare(bundle, lane, lambda what: status.update(f"reading {what} ..."))
         rows += [{"lane": lane, **one._asdict()} for one in found]
-        print(f"tocsin: {summary}", file=sys.stderr)  # noqa: T201  # beside what is printed for the next program
+        _say(summary)
     show(rows, output, title="differences")
     if rows:
         raise typer.Exit(DIFFERENT)
+
+
+def _write(bundle: Bundle, lane: str) -> None:
+    with busy("reading") as status:
+        lineages = write_ledger(bundle, lane, lambda what: status.update(f"reading {what} ..."))
+    _say(f"{lane}: {lineages} lineages are written; start the fan-out")
+
+
+def _say(what: str) -> None:
+    print(f"tocsin: {what}", file=sys.stderr)  # noqa: T201  # beside what is printed for the next program
 
 
 def _compare(bundle: Bundle, lane: str, said: Said) -> tuple[list[Difference], str]:
