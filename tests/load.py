@@ -11,7 +11,7 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from tests.world import World, takedown
+from tests.world import World, takedown, wait_until
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.models import Alert
@@ -27,6 +27,13 @@ def publish(bundle: Bundle, *alerts: Alert) -> None:
         for alert in alerts:
             publisher.publish(alert)
         assert publisher.flush(20) == 0
+
+
+def publish_decided(world: World, bundle: Bundle, *alerts: Alert) -> None:
+    """Publish `alerts` as the bundle's member, and wait until each is decided."""
+    publish(bundle, *alerts)
+    ids = {alert.header.alert_id for alert in alerts}
+    wait_until(lambda: ids <= {one["alert_id"] for one in world.decisions()}, 40, f"decisions on {sorted(ids)}")
 
 
 @contextmanager

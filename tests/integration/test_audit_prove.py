@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.load import publish
+from tests.load import publish_decided
 from tests.world import World, takedown, tocsin
 
 READER = "reader-00"
@@ -16,10 +16,8 @@ OTHER = "reader-01"
 def _published(world: World, number: int) -> str:
     """An alert that has been decided; its alert_id."""
     publisher = world.member("hotline-se")
-    before = len(world.decisions())
     alert = takedown(publisher, number)
-    publish(publisher, alert)
-    world.wait_decided(before + 1)
+    publish_decided(world, publisher, alert)
     return alert.header.alert_id
 
 

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from tests.attempts import Attempts
-from tests.load import publish
+from tests.load import publish_decided
 from tests.world import World, takedown, tocsin, wait_until
 from tocsin.consumers.audit.facts import seal_of
 from tocsin.consumers.audit.logs import is_sealed, origin_of
@@ -53,8 +53,7 @@ def test_all_that_is_decided_is_sealed_and_each_head_is_of_it(world: World) -> N
     """Of every topic of the record; what is decided meanwhile is sealed the next time."""
     publisher = world.member("hotline-se")
     for number in range(3):
-        publish(publisher, *(takedown(publisher, 100 * number + each) for each in range(4)))
-        world.wait_decided(len(world.decisions()))
+        publish_decided(world, publisher, *(takedown(publisher, 100 * number + each) for each in range(4)))
         [*rows] = tocsin("audit", "seal", "--once", "--home", str(world.home))
         assert {row["topic"] for row in rows} == {topic for topic in world.topics("audit.") if is_sealed(topic)}
         assert all(row["sealed"] for row in rows)
@@ -70,7 +69,7 @@ def test_the_service_seals_within_seconds_and_ends_when_told(world: World) -> No
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         publisher = world.member("hotline-se")
-        publish(publisher, takedown(publisher, 999))
+        publish_decided(world, publisher, takedown(publisher, 999))
         wait_until(
             lambda: heads(world)["audit.se"][-1:] != [] and _newest(world) == len(records(world, "audit.se")),
             20,
