@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from tocsin.deploy.output import Output, console, show
 
 HOUR_MS: Final = 3_600_000
 DAY: Final = timedelta(days=1)
+PARTICULARS_AT: Final = 4
 
 
 def exact(millis: int) -> str:
@@ -35,6 +37,20 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: Output, *, title: str)
     for row in rows:
         table.add_row(*(Text(_said(value)) for value in row.values()))
     console.print(table)
+
+
+def print_timeline(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """For people: an event a line, as `trace_lines` gives them, and what is particular to it beneath."""
+    console.print(Text(title, style="bold"))
+    revision = None
+    for row in rows:
+        time, what, of, member, particulars = row.values()
+        said = f"{time}  {what}" + (f" {member}" if member else "")
+        if of is not None and of != revision:
+            said, revision = f"{said}  (revision {of})", of
+        console.print(Text(said))
+        if particulars:
+            console.print(Padding(Text(particulars, style="dim"), (0, 0, 0, PARTICULARS_AT)))
 
 
 def _said(value: object) -> str:

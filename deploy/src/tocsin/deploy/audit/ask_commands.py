@@ -17,6 +17,7 @@ from tocsin.deploy.audit.answers import (
     checked_moment,
     overdue_rows,
     print_rows,
+    print_timeline,
     refusal_rows,
     seen_lines,
     seen_rows,
@@ -86,8 +87,10 @@ def trace(
     """
     log_beside_output()
     found = Source.of(home, state, bundle, update=update).ask(lambda index: Questions(index.database).trace(alert))
-    rows = trace_rows(found) if output is Output.JSON else trace_lines(found)
-    print_rows(rows, output, title=found.lineage or alert)
+    if output is Output.JSON:
+        print_rows(trace_rows(found), output, title="")
+    else:
+        print_timeline(trace_lines(found), title=found.lineage or alert)
 
 
 def who_saw(
