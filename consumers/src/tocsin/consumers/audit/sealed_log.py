@@ -26,9 +26,10 @@ from tocsin.consumers.audit.tiles import (
     ENTRY_BYTES_MAX,
     TILE_HEIGHT,
     TILE_WIDTH,
+    Growing,
     bundle_name,
-    encode_bundle,
     hashes_of,
+    next_tile,
     read_bundle,
     read_tile,
     tile_name,
@@ -133,20 +134,19 @@ class SealedLog:
         """The newest signed head; it may be published."""
         head, sealed = self._heads()
         self._sealed_size = sealed.size
-        self._edge = self._recovered_edge(head, sealed)
-        # the partial tile of each level and the partial bundle; and full ones that are not written yet
-        self._tiles = [
-            read_tile(level, _next_tile(level, head.size), head.size, self._fetch)
-            for level in range(_levels(head.size))
+        edge = self._recovered_edge(head, sealed)
+        tiles = [
+            read_tile(level, next_tile(level, head.size), head.size, self._fetch) for level in range(_levels(head.size))
         ]
-        self._bundle = self._last_bundle(head.size)
+        self._growing = Growing(edge, tiles, self._last_bundle(head.size, tiles))
+        # the files that are full and not written yet
         self._full: dict[str, bytes] = {}
         self._listed: set[PurePosixPath] = set()
 
     @property
     def size(self) -> int:
         """How many entries there are, with those that are not sealed yet. The next one has this index."""
-        return self._edge.size
+        return self._growing.edge.size
 
     def append(self, entries: Sequence[bytes]) -> None:
         """Take in entries, in memory until `seal`.
@@ -157,22 +157,7 @@ class SealedLog:
         if any(len(entry) > ENTRY_BYTES_MAX for entry in entries):
             raise ValueError(f"an entry longer than {ENTRY_BYTES_MAX} bytes, which is the most that a log holds")
         for entry in entries:
-            index = self.size
-            self._bundle.append(entry)
-            if len(self._bundle) == TILE_WIDTH:
-                self._full[bundle_name(index // TILE_WIDTH)] = encode_bundle(self._bundle)
-                self._bundle = []
-            for level, completed in enumerate(self._edge.append(leaf_hash(entry))[::TILE_HEIGHT]):
-                self._add(level, index >> TILE_HEIGHT * level, completed)
-
-    def _add(self, level: int, index: int, completed: bytes) -> None:
-        if level == len(self._tiles):
-            self._tiles.append([])
-        tile = self._tiles[level]
-        tile.append(completed)
-        if len(tile) == TILE_WIDTH:
-            self._full[tile_name(level, index // TILE_WIDTH)] = b"".join(tile)
-            tile.clear()
+            self._full |= self._growing.append(entry)
 
     def seal(self, sign: Sign) -> bytes:
         """Make durable what was appended, sign its head, and give the signed note once it is durable, too.
@@ -185,8 +170,8 @@ class SealedLog:
         """
         if self.checkpoint is not None and self.size == self._sealed_size:
             return self.checkpoint
-        text = Checkpoint(self._log.name, self.size, self._edge.root()).text()
-        self._write(self._full | self._partial())
+        text = Checkpoint(self._log.name, self.size, self._growing.edge.root()).text()
+        self._write(self._full | self._growing.partial())
         self._write({HEAD: text.encode()})
         note = Note(text, (sign(text),))
         note.verified([self._log])
@@ -203,16 +188,6 @@ class SealedLog:
         return hashes_of(self._sealed_size, self._fetch)
 
     # -- writing -----------------------------------------------------------------------------------------------------
-
-    def _partial(self) -> dict[str, bytes]:
-        found = {
-            tile_name(level, _next_tile(level, self.size), len(tile)): b"".join(tile)
-            for level, tile in enumerate(self._tiles)
-            if tile
-        }
-        if self._bundle:
-            found[bundle_name(self.size // TILE_WIDTH, len(self._bundle))] = encode_bundle(self._bundle)
-        return found
 
     def _write(self, contents: dict[str, bytes]) -> None:
         for name, content in contents.items():
@@ -272,10 +247,10 @@ class SealedLog:
                 raise LogInvalid(f"{name}: of {said.size} entries, whose root is not in {tiles}; {_NO_ENTRIES_LOST}")
         return read_edge(head.size, read)
 
-    def _last_bundle(self, size: int) -> list[bytes]:
+    def _last_bundle(self, size: int, tiles: Sequence[Sequence[bytes]]) -> list[bytes]:
         index, width = divmod(size, TILE_WIDTH)
         entries = read_bundle(index, size, self._fetch)
-        if entries and [leaf_hash(entry) for entry in entries] != self._tiles[0]:
+        if entries and [leaf_hash(entry) for entry in entries] != tiles[0]:
             raise LogInvalid(f"{bundle_name(index, width)}: not the entries of its tile; {_NO_ENTRIES_LOST}")
         return entries
 
@@ -283,11 +258,6 @@ class SealedLog:
 def _levels(size: int) -> int:
     """How many levels of tiles a log of `size` has."""
     return -(-size.bit_length() // TILE_HEIGHT)
-
-
-def _next_tile(level: int, size: int) -> int:
-    """The tile that the next hash of a level belongs to: its partial tile, if there is one."""
-    return size >> TILE_HEIGHT * (level + 1)
 
 
 def _edge_tiles(size: int) -> list[str]:

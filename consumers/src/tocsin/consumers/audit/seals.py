@@ -15,10 +15,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 from tocsin.consumers.audit.findings import Finding, Place, failed, passed, unchecked
 from tocsin.consumers.audit.heads import Head
-from tocsin.consumers.audit.merkle import Edge, leaf_hash
+from tocsin.consumers.audit.merkle import Edge
 from tocsin.consumers.audit.tiles import (
     TILE_HEIGHT,
     TILE_WIDTH,
+    Growing,
     bundle_name,
     encode_bundle,
     read_bundle,
@@ -61,48 +62,6 @@ def names_at(size: int) -> Iterator[str]:
         level += 1
 
 
-class _Growing:
-    """A tree that grows, and the files that are full with each entry."""
-
-    def __init__(self) -> None:
-        self.edge = Edge()
-        self.bundle: list[bytes] = []
-        self._tiles: list[list[bytes]] = []
-
-    def append(self, entry: bytes) -> list[tuple[str, bytes]]:
-        index = self.edge.size
-        full: list[tuple[str, bytes]] = []
-        self.bundle.append(entry)
-        if len(self.bundle) == TILE_WIDTH:
-            full.append((bundle_name(index // TILE_WIDTH), encode_bundle(self.bundle)))
-            self.bundle = []
-        completed = self.edge.append(leaf_hash(entry))
-        for level in range(0, len(completed), TILE_HEIGHT):
-            self._add(level // TILE_HEIGHT, index >> level, completed[level], full)
-        return full
-
-    def _add(self, level: int, index: int, completed: bytes, full: list[tuple[str, bytes]]) -> None:
-        if level == len(self._tiles):
-            self._tiles.append([])
-        tile = self._tiles[level]
-        tile.append(completed)
-        if len(tile) == TILE_WIDTH:
-            full.append((tile_name(level, index // TILE_WIDTH), b"".join(tile)))
-            tile.clear()
-
-    def partial(self) -> list[tuple[str, bytes]]:
-        """The files of the right edge."""
-        size = self.edge.size
-        found = [
-            (tile_name(level, size >> TILE_HEIGHT * (level + 1), len(tile)), b"".join(tile))
-            for level, tile in enumerate(self._tiles)
-            if tile
-        ]
-        if self.bundle:
-            found.insert(0, (bundle_name(size // TILE_WIDTH, len(self.bundle)), encode_bundle(self.bundle)))
-        return found
-
-
 class Seals:
     """The seals of one topic, whose records are in `file`, one a line.
 
@@ -117,7 +76,7 @@ class Seals:
         self._file = file
         self._heads = sorted(heads, key=lambda head: head.checkpoint.size)
         self._tiles = tiles
-        self._tree = _Growing()
+        self._tree = Growing(Edge())
         self._next = 0
         self._gone = 0
         self._good = 0
@@ -134,11 +93,11 @@ class Seals:
             self._unsealed_ms = appended_ms
         full = tree.append(entry)
         if self._tiles is not None:
-            for name, content in full:
+            for name, content in full.items():
                 if tree.edge.size <= self._tiles.size:
                     self._compare(name, content)
             if tree.edge.size == self._tiles.size:
-                for name, content in tree.partial():
+                for name, content in tree.partial().items():
                     self._compare(name, content)
         heads = self._heads
         while self._next < len(heads) and heads[self._next].checkpoint.size <= tree.edge.size:
@@ -282,7 +241,7 @@ def _first_other(content: bytes, found: bytes) -> int:
 
 def _check_alone(tiles: Tiles, heads: Sequence[Head]) -> str | None:
     """The first file of a log that its own entries, or the signed heads, contradict."""
-    tree, roots = _Growing(), defaultdict[int, set[bytes]](set)
+    tree, roots = Growing(Edge()), defaultdict[int, set[bytes]](set)
     for head in heads:
         roots[head.checkpoint.size].add(head.checkpoint.root)
     for index in range(-(-tiles.size // TILE_WIDTH)):
@@ -293,8 +252,8 @@ def _check_alone(tiles: Tiles, heads: Sequence[Head]) -> str | None:
         for entry in entries:
             full = tree.append(entry)
             if tree.edge.size == tiles.size:
-                full += tree.partial()
-            wrong = next((name for name, content in full if tiles.read(name) != content), None)
+                full |= tree.partial()
+            wrong = next((name for name, content in full.items() if tiles.read(name) != content), None)
             if wrong is not None:
                 return wrong
             if tree.edge.size in roots and roots[tree.edge.size] != {tree.edge.root()}:

@@ -1,4 +1,4 @@
-"""A log's hashes and entries as files of 256 (https://c2sp.org/tlog-tiles): their names, content and reading. Pure."""
+"""A log's hashes and entries as files of 256 (https://c2sp.org/tlog-tiles): their names, content and growth. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from tocsin.consumers.audit.merkle import HASH_BYTES, Node, ReadHashes, root_of
+from tocsin.consumers.audit.merkle import HASH_BYTES, Edge, Node, ReadHashes, leaf_hash, root_of
 from tocsin.consumers.errors import LogInvalid
 
 TILE_HEIGHT: Final = 8
@@ -96,6 +96,49 @@ def read_tile(level: int, index: int, size: int, fetch: Fetch) -> list[bytes]:
     if len(content) != width * HASH_BYTES:
         raise LogInvalid(f"{name}: {len(content)} bytes, not {width * HASH_BYTES}; {_RESTORE}")
     return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
+
+
+class Growing:
+    """A log that grows: its right edge, and the tiles of each level and the bundle there, which are not full."""
+
+    def __init__(self, edge: Edge, tiles: Iterable[Sequence[bytes]] = (), bundle: Iterable[bytes] = ()) -> None:
+        self.edge = edge
+        self.bundle = [*bundle]
+        self._tiles = [[*tile] for tile in tiles]
+
+    def append(self, entry: bytes) -> dict[str, bytes]:
+        """Take in an entry. Gives the files that are full with it."""
+        index = self.edge.size
+        full: dict[str, bytes] = {}
+        self.bundle.append(entry)
+        if len(self.bundle) == TILE_WIDTH:
+            full[bundle_name(index // TILE_WIDTH)] = encode_bundle(self.bundle)
+            self.bundle = []
+        for level, completed in enumerate(self.edge.append(leaf_hash(entry))[::TILE_HEIGHT]):
+            if level == len(self._tiles):
+                self._tiles.append([])
+            tile = self._tiles[level]
+            tile.append(completed)
+            if len(tile) == TILE_WIDTH:
+                full[tile_name(level, next_tile(level, index))] = b"".join(tile)
+                tile.clear()
+        return full
+
+    def partial(self) -> dict[str, bytes]:
+        """The files of the right edge."""
+        size = self.edge.size
+        found: dict[str, bytes] = {}
+        if self.bundle:
+            found[bundle_name(size // TILE_WIDTH, len(self.bundle))] = encode_bundle(self.bundle)
+        for level, tile in enumerate(self._tiles):
+            if tile:
+                found[tile_name(level, next_tile(level, size), len(tile))] = b"".join(tile)
+        return found
+
+
+def next_tile(level: int, size: int) -> int:
+    """The tile that the next hash of a level belongs to: its partial tile, if there is one."""
+    return size >> TILE_HEIGHT * (level + 1)
 
 
 def hashes_of(size: int, fetch: Fetch) -> ReadHashes:
