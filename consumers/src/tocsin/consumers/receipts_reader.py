@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Self, cast
+from typing import Self, cast
 
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.audit.receipts import Decisions
-from tocsin.consumers.errors import TopicsUnreadable
 from tocsin.consumers.members_reader import MembersReader
 from tocsin.consumers.receipts import Receipt
-from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.topics_reader import TopicsReader, topic_names
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.codec import decode, schema_of
 from tocsin.schemas.names import audit_topic, is_valid, jurisdiction
 from tocsin.schemas.records import Decision
-
-ASK_S: Final = 10.0
 
 
 class ReceiptsReader(MembersReader):
@@ -46,13 +42,8 @@ class ReceiptsReader(MembersReader):
 
     def _audits(self) -> list[str]:
         prefix = audit_topic("")
-        try:
-            topics = AdminClient(dict(self._config)).list_topics(timeout=ASK_S).topics
-        except KafkaException as failure:
-            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
-        return sorted(
-            name for name in topics if name.startswith(prefix) and is_valid(jurisdiction, name.removeprefix(prefix))
-        )
+        names = topic_names(AdminClient(dict(self._config)))
+        return [name for name in names if name.startswith(prefix) and is_valid(jurisdiction, name.removeprefix(prefix))]
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.consumers.errors import TocsinConsumerError, TopicsUnreadable
@@ -16,7 +24,35 @@ from tocsin.schemas.bus import BusRecord
 
 STILL_MAX_S: Final = 10.0
 """How long nothing may come while something is there."""
+LIST_S: Final = 10.0
 _ASK_S: Final = 5.0
+
+
+def topic_names(admin: AdminClient) -> list[str]:
+    """The topics that a login may know of, in order.
+
+    Raises:
+        TopicsUnreadable: no broker answers.
+    """
+    try:
+        return sorted(admin.list_topics(timeout=LIST_S).topics)
+    except KafkaException as failure:
+        raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
+
+
+def topic_ids(admin: AdminClient, names: Sequence[str]) -> dict[str, str]:
+    """The id of each topic, by its name.
+
+    Raises:
+        TopicsUnreadable: no broker answers, or one of them is not there.
+    """
+    if not names:
+        return {}
+    try:
+        answers: dict[str, Any] = admin.describe_topics(TopicCollection([*names]), request_timeout=LIST_S)
+        return {name: str(future.result().topic_id) for name, future in answers.items()}
+    except KafkaException as failure:
+        raise TopicsUnreadable(f"the topics cannot be described: {failure.args[0]}") from failure
 
 
 class TopicsReader:

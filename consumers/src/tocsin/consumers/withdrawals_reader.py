@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final
 
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tocsin.consumers.errors import TopicsUnreadable
 from tocsin.consumers.fanout import GROUP
 from tocsin.consumers.members_reader import MembersReader
-from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.topics_reader import TopicsReader, topic_names
 from tocsin.consumers.withdrawals import Retractions, Withdrawal
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.names import ledger_topic
-
-ASK_S: Final = 10.0
 
 Apply = Callable[[BusRecord], None]
 
@@ -30,11 +25,8 @@ def lanes(bundle: Bundle) -> list[str]:
         TopicsUnreadable: no broker answers.
     """
     prefix = ledger_topic("")
-    try:
-        topics = AdminClient(dict(bundle.kafka_config())).list_topics(timeout=ASK_S).topics
-    except KafkaException as failure:
-        raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
-    return sorted(name.removeprefix(prefix) for name in topics if name.startswith(prefix))
+    names = topic_names(AdminClient(dict(bundle.kafka_config())))
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
 class LedgersReader:

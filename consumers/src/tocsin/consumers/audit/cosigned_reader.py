@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import structlog
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.audit.cosigned import Cosigned
-from tocsin.consumers.errors import TopicsUnreadable
 from tocsin.consumers.outbox_records import COSIGNATURE, open_record
-from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.topics_reader import TopicsReader, topic_names
 from tocsin.consumers.watch import ADMIN, OUTBOX
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.directory import Directory
 from tocsin.schemas.errors import Rejection
 from tocsin.schemas.verify import Verifier
-
-_ASK_S: Final = 10.0
 
 log = structlog.get_logger()
 
@@ -45,15 +39,9 @@ def read_cosigned(bundle: Bundle, directory: Directory, topic: str) -> list[Cosi
 
     reader = TopicsReader(config, group=f"{bundle.config.login}.none")
     try:
-        reader.follow(_outboxes(AdminClient({**config, **ADMIN})))
+        names = topic_names(AdminClient({**config, **ADMIN}))
+        reader.follow(name for name in names if name.startswith(OUTBOX))
         reader.read_to_end(take)
     finally:
         reader.close()
     return found
-
-
-def _outboxes(admin: AdminClient) -> list[str]:
-    try:
-        return sorted(name for name in admin.list_topics(timeout=_ASK_S).topics if name.startswith(OUTBOX))
-    except KafkaException as failure:
-        raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure

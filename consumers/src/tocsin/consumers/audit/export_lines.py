@@ -10,7 +10,6 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 from tocsin.schemas.bus import BusRecord
@@ -103,9 +102,3 @@ def _with_headers(record: BusRecord, pairs: object, line: bytes) -> Line:
     if encode_line(found) != line:
         raise ValueError("written in another way")
     return found
-
-
-def decode_lines(topic: str, lines: Iterable[bytes]) -> Iterator[Line]:
-    """What each line says, in order."""
-    for line in lines:
-        yield decode_line(topic, line)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
 
-from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from tocsin.consumers.errors import TopicsUnreadable
-from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.topics_reader import TopicsReader, topic_ids
 from tocsin.consumers.watch import ADMIN
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.files import write_file
 from tocsin.schemas.names import CHECKPOINTS_TOPIC
-
-_ASK_S: Final = 10.0
 
 
 class HeadsReader:
@@ -36,7 +31,7 @@ class HeadsReader:
         Raises:
             TopicsUnreadable: it cannot be read now.
         """
-        topic_id = self._asked_id()
+        topic_id = topic_ids(self._admin, [CHECKPOINTS_TOPIC])[CHECKPOINTS_TOPIC]
         if topic_id != self._topic_id:
             self._reader.follow_from({CHECKPOINTS_TOPIC: self._next(topic_id)})
             self._topic_id = topic_id
@@ -57,13 +52,6 @@ class HeadsReader:
         except (OSError, ValueError, KeyError, TypeError):  # to read all again costs time only
             return oldest
         return offset if oldest <= offset <= end else oldest
-
-    def _asked_id(self) -> str:
-        try:
-            answers = self._admin.describe_topics(TopicCollection([CHECKPOINTS_TOPIC]), request_timeout=_ASK_S)
-            return str(answers[CHECKPOINTS_TOPIC].result().topic_id)
-        except KafkaException as failure:
-            raise TopicsUnreadable(f"{CHECKPOINTS_TOPIC}: {failure.args[0]}; ask the secretariat") from failure
 
     def close(self) -> None:
         """Let go of the connections."""

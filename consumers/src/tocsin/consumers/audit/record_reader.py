@@ -19,7 +19,7 @@ from tocsin.consumers.audit.logs import is_sealed
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import IndexUnusable, TopicsUnreadable
 from tocsin.consumers.outbox_records import Said, open_record
-from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.topics_reader import TopicsReader, topic_names
 from tocsin.consumers.watch import ADMIN, OUTBOX
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
@@ -196,11 +196,7 @@ class RecordReader:
 
     def _topics(self) -> tuple[dict[str, Found], list[str]]:
         """The topics of the record that this login may read, and the names of those that it only sees."""
-        try:
-            listed: dict[str, Any] = self._admin.list_topics(timeout=ASK_S).topics
-        except KafkaException as failure:
-            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
-        described = dict(self._describe(sorted(name for name in listed if is_taken_in(name))))
+        described = dict(self._describe([*filter(is_taken_in, topic_names(self._admin))]))
         readable = [name for name, one in described.items() if AclOperation.READ in one.authorized_operations]
         firsts, ends = self._reader.bounds(readable)
         found = {name: Found(str(described[name].topic_id), firsts[name], ends[name]) for name in readable}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.audit.facts import seal_of, sealed_offset
@@ -21,9 +20,9 @@ from tocsin.consumers.audit.logs import SEALER, is_sealed, origin_of
 from tocsin.consumers.audit.note import Signer
 from tocsin.consumers.audit.sealed_log import Folder, SealedLog
 from tocsin.consumers.audit.tiles import TILE_WIDTH, read_bundle
-from tocsin.consumers.errors import CheckpointsNotWritten, LogInvalid, TopicsUnreadable
+from tocsin.consumers.errors import CheckpointsNotWritten, LogInvalid
 from tocsin.consumers.kafka import KafkaWriter
-from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.topics_reader import TopicsReader, topic_ids, topic_names
 from tocsin.consumers.watch import ADMIN
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord, Failure
@@ -33,7 +32,6 @@ LEAVES_MAX: Final = TILE_WIDTH
 """Sealed at once when so many wait."""
 LISTED_EVERY_S: Final = 10.0
 WRITE_S: Final = 5.0
-_ASK_S: Final = 10.0
 _TOPIC_ID: Final = "topic-id"
 
 log = structlog.get_logger()
@@ -140,7 +138,7 @@ class Sealer:
             TopicsUnreadable, LogInvalid, CheckpointsNotWritten: it cannot be done now; call it again.
         """
         if time.monotonic() - self._listed_at > LISTED_EVERY_S:
-            self._follow(self._topics())
+            self._follow(topic_ids(self._admin, [*filter(is_sealed, topic_names(self._admin))]))
             self._listed_at = time.monotonic()
         self._reader.read_to_end(lambda record: self.logs[record.topic].take(record))
         for one in self.logs.values():
@@ -148,15 +146,6 @@ class Sealer:
         self._publish()
 
     # -- topics ------------------------------------------------------------------------------------------------------
-
-    def _topics(self) -> dict[str, str]:
-        """The topics to seal and their ids."""
-        try:
-            names = sorted(filter(is_sealed, self._admin.list_topics(timeout=_ASK_S).topics))
-            answers = self._admin.describe_topics(TopicCollection(names), request_timeout=_ASK_S) if names else {}
-            return {name: str(future.result().topic_id) for name, future in answers.items()}
-        except KafkaException as failure:
-            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
 
     def _follow(self, ids: Mapping[str, str]) -> None:
         new = {topic: topic_id for topic, topic_id in ids.items() if topic not in self.logs}

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from tocsin.consumers.audit.completeness import AlertEnds, Grants, LaneRecord
 from tocsin.consumers.audit.export_lines import Line, Unreadable
 from tocsin.consumers.audit.facts import decision_of, seal_of_decision
-from tocsin.consumers.audit.findings import Finding, FirstFault, Place, State, failed, passed, unchecked
+from tocsin.consumers.audit.findings import Finding, FirstFault, Place, failed, passed, unchecked
 from tocsin.consumers.audit.heads import CLOCKS_APART_MS, Head, Heads
 from tocsin.consumers.audit.logs import is_sealed
 from tocsin.consumers.audit.seals import Seals, Tiles
@@ -266,9 +266,3 @@ def _gone(tiles: Tiles, first_offset: int) -> list[bytes]:
                 return found
             found.append(entry)
     return found
-
-
-def worst(findings: Iterable[Finding]) -> State:
-    """FAILED if any check has, else UNCHECKED if any could not be made."""
-    states = {finding.state for finding in findings}
-    return next((state for state in (State.FAILED, State.UNCHECKED) if state in states), State.PASSED)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, Self, cast
+from typing import Final, Self, cast
 
-from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.contents import FileContents
-from tocsin.consumers.errors import TopicsUnreadable
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.rebuild.copies import Copies
 from tocsin.consumers.rebuild.fold import Fold
 from tocsin.consumers.rebuild.ledgers import Comparison, Kept
-from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.topics_reader import TopicsReader, topic_ids, topic_names
 from tocsin.consumers.watch import ADMIN, INBOX
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
@@ -23,7 +21,6 @@ from tocsin.schemas.codec import decode
 from tocsin.schemas.names import audit_topic, ledger_topic
 from tocsin.schemas.records import Decision
 
-ASK_S: Final = 10.0
 CATCH_UP_S: Final = 5.0
 """How long the record may be behind the ledger: one transaction writes both, and a broker shows each when it can."""
 
@@ -69,7 +66,8 @@ class LaneReader:
         Raises:
             TopicsUnreadable: one of them cannot be read now.
         """
-        topics, fold, copies = self._topics(), Fold(until), Copies(lane, self._scratch())
+        names = [name for name in topic_names(self._admin) if name.startswith(("alerts.", INBOX))]
+        topics, fold, copies = topic_ids(self._admin, names), Fold(until), Copies(lane, self._scratch())
         said(f"the record of {lane}")
         self._read_record(lane, fold)
         alerts = sorted(name for name in topics if name.startswith(f"alerts.{lane}."))
@@ -98,19 +96,6 @@ class LaneReader:
     def _read(self, topics: list[str], take: Callable[[BusRecord], None]) -> None:
         self._reader.follow(topics, anew=topics)
         self._reader.read_to_end(take)
-
-    def _topics(self) -> dict[str, str]:
-        """The topic id of each alert topic and inbox."""
-        try:
-            names = [
-                name for name in self._admin.list_topics(timeout=ASK_S).topics if name.startswith(("alerts.", INBOX))
-            ]
-            answers: dict[str, Any] = (
-                self._admin.describe_topics(TopicCollection(names), request_timeout=ASK_S) if names else {}
-            )
-            return {name: str(future.result().topic_id) for name, future in answers.items()}
-        except KafkaException as failure:
-            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
 
     def close(self) -> None:
         """Let go of the connection and of all that was read."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.consumers.audit.completeness import AlertEnds
@@ -25,7 +25,7 @@ from tocsin.consumers.audit.sealed_log import CHECKPOINT
 from tocsin.consumers.audit.seals import names_at
 from tocsin.consumers.audit.verification import ALERTS_FILE, file_of
 from tocsin.consumers.errors import NoteInvalid, TopicsUnreadable
-from tocsin.consumers.topics_reader import TopicsReader
+from tocsin.consumers.topics_reader import TopicsReader, topic_ids, topic_names
 from tocsin.deploy.audit.export_files import TILES_FOLDER, alerts_json, write_manifest
 from tocsin.deploy.errors import ExportRefused
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, log_beside_output, show
@@ -97,7 +97,7 @@ class Exporting:
             TopicsUnreadable: it cannot be read now.
         """
         exported_at = datetime.now(UTC)
-        topics = self._topics()
+        topics = topic_names(self._admin)
         alerts = alert_ends(self._admin, [topic for topic in topics if topic.startswith(_ALERTS)])
         (self._folder / ALERTS_FILE).write_bytes(alerts_json(alerts))
         sealed = [topic for topic in topics if is_sealed(topic)]
@@ -117,12 +117,6 @@ class Exporting:
         os.sync()
         write_manifest(self._folder, self._bundle.coalition, self._bundle.roots, exported_at)
         return made
-
-    def _topics(self) -> list[str]:
-        try:
-            return sorted(self._admin.list_topics(timeout=_ASK_S).topics)
-        except KafkaException as failure:
-            raise TopicsUnreadable(f"the topics cannot be listed: {failure.args[0]}") from failure
 
     def _copy(self, reader: TopicsReader, topics: Sequence[str]) -> dict[str, int]:
         count = dict.fromkeys(topics, 0)
@@ -196,9 +190,8 @@ def alert_ends(admin: AdminClient, topics: list[str]) -> dict[str, AlertEnds]:
     """
     if not topics:
         return {}
+    ids = topic_ids(admin, topics)
     try:
-        described: dict[str, Any] = admin.describe_topics(TopicCollection(topics), request_timeout=_ASK_S)
-        ids = {name: str(future.result().topic_id) for name, future in described.items()}
         first, end = (dict(_offsets(admin, topics, spec)) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
     except KafkaException as failure:
         raise TopicsUnreadable(f"the alert topics cannot be described: {failure.args[0]}") from failure
