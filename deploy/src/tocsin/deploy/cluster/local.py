@@ -218,9 +218,12 @@ class LocalCluster:
         raise ClusterError(f"not ready after {READY_MAX_S:.0f} s; see {self.folder}/broker-*/broker.log")
 
     def last_lines(self, node: int) -> str:
-        """The end of a broker's log."""
+        """The end of a broker's log, without the lines of Java's stack: they are many, and push out what happened."""
         log = self._broker_folder(node) / "broker.log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:]) if log.exists() else ""
+        if not log.exists():
+            return ""
+        lines = [line for line in log.read_text(errors="replace").splitlines() if not line.startswith("\tat ")]
+        return "\n".join(lines[-LOG_LINES:])
 
     # -- what it is --------------------------------------------------------------------------------------------------
 
