@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tocsin.consumers.metrics import FanoutMetrics, SealerMetrics, WithdrawalsMetrics
-from tocsin.deploy.policy.watching import PolicyMetrics
+from tocsin.consumers.metric_table import TABLE
 
 ROOT = Path(__file__).parents[3]
 RULES = [
@@ -18,11 +17,7 @@ RULES = [
     for group in yaml.safe_load((ROOT / "deploy/observe/alerts.yaml").read_text())["groups"]
     for rule in group["rules"]
 ]
-METRICS = {
-    family.name
-    for metrics in (FanoutMetrics(), SealerMetrics(), WithdrawalsMetrics(), PolicyMetrics())
-    for family in metrics.registry.collect()
-}
+METRICS = {metric.name for metric in TABLE}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
