@@ -12,7 +12,8 @@ TocsinDeployError
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
 ├── ReportNotWritten     a report of the record cannot be written where it was to go
 ├── ExportRefused        an export of the record is not written there, or what is there is no whole one
-└── RegistryError        the schema registry cannot listen
+├── RegistryError        the schema registry cannot listen
+└── PageNotServed        the status page cannot listen
 """
 
 from __future__ import annotations
@@ -68,3 +69,7 @@ class ExportRefused(TocsinDeployError):
 
 class RegistryError(TocsinDeployError):
     """The schema registry cannot listen where it was told to."""
+
+
+class PageNotServed(TocsinDeployError):
+    """The status page cannot listen where it was told to."""
