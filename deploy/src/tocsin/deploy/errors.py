@@ -12,8 +12,8 @@ TocsinDeployError
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
 ├── ReportNotWritten     a report of the record cannot be written where it was to go
 ├── ExportRefused        an export of the record is not written there, or what is there is no whole one
-├── RegistryError        the schema registry cannot listen
-└── PageNotServed        the status page cannot listen
+├── PortUnusable         a port for metrics, health or the status page cannot be opened
+└── RegistryError        the schema registry cannot listen
 """
 
 from __future__ import annotations
@@ -71,5 +71,5 @@ class RegistryError(TocsinDeployError):
     """The schema registry cannot listen where it was told to."""
 
 
-class PageNotServed(TocsinDeployError):
-    """The status page cannot listen where it was told to."""
+class PortUnusable(TocsinDeployError):
+    """A port for metrics, health or the status page cannot be opened; the message names the option."""

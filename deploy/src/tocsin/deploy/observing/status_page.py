@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from tocsin.deploy.errors import PageNotServed
+from tocsin.deploy.errors import PortUnusable
 from tocsin.deploy.html_page import STYLE, page
 from tocsin.deploy.observing.overview import Overview
 from tocsin.deploy.observing.tables import headline, tables
@@ -85,7 +85,7 @@ def server(port: int, host: str, newest: Callable[[], Overview]) -> ThreadingHTT
     """A server of the page on `host` and `port`; port 0 takes a free one.
 
     Raises:
-        PageNotServed: it cannot listen there.
+        PortUnusable: it cannot listen there.
     """
 
     class Handler(_Handler):
@@ -96,7 +96,7 @@ def server(port: int, host: str, newest: Callable[[], Overview]) -> ThreadingHTT
     try:
         return ThreadingHTTPServer((host, port), Handler)
     except OSError as error:
-        raise PageNotServed(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+        raise PortUnusable(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
 
 
 class _Handler(BaseHTTPRequestHandler):
