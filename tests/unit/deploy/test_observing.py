@@ -104,7 +104,8 @@ def test_quantiles_lie_between_the_values_that_were_counted() -> None:
     assert quantile(0.5, [(1.0, 0.0), (inf, 0.0)]) is None
 
 
-def _troubled() -> Overview:
+def troubled() -> Overview:
+    """An exchange in every kind of trouble."""
     fan = Metrics(Service.FANOUT)
     for lane, stopped, hangs in (("de", 1, 0), ("fr", 0, 1)):
         fan.gauge("tocsin_lane_up").labels(lane).set(1)
@@ -128,7 +129,7 @@ def _troubled() -> Overview:
 
 def test_whatever_needs_somebody_is_said() -> None:
     """Each of these in a sentence of its own."""
-    assert set(_troubled().troubles) == {
+    assert set(troubled().troubles) == {
         "service at 0: stands",
         "service at http://gone: no answer (ConnectionRefusedError)",
         "lane de: nothing is delivered: what decisions are made by is missing or too old",
@@ -142,7 +143,7 @@ def test_whatever_needs_somebody_is_said() -> None:
         "policy: 3 things are not as it has them (missing)",
         "policy: 1 break-glass grants are in force",
     }
-    assert headline(_troubled()) == "12 things need you"
+    assert headline(troubled()) == "12 things need you"
     assert [in_words(seconds) for seconds in (1, 119, 120, 7_200, 200_000)] == [
         "1 s",
         "119 s",
@@ -154,7 +155,7 @@ def test_whatever_needs_somebody_is_said() -> None:
 
 def test_tables_have_a_cell_for_each_column() -> None:
     """Of an exchange in every kind of trouble, and of none."""
-    for seen in (_troubled(), overview([])):
+    for seen in (troubled(), overview([])):
         assert all(len(row) == len(one.columns) for one in tables(seen) for row in one.rows)
 
 
@@ -177,7 +178,7 @@ class _Page(HTMLParser):
 
 def test_the_page_escapes_what_it_shows_and_runs_nothing() -> None:
     """No script, nothing from elsewhere; whatever a member is called, it is text."""
-    page = _Page(answer("GET", "/", _troubled()).body)
+    page = _Page(answer("GET", "/", troubled()).body)
     names = {name for name, _ in page.tags}
     assert not names & {"script", "img", "iframe", "link", "b", "form"}
     assert page.text.count(FOUL) == 2
@@ -201,7 +202,7 @@ def test_it_is_read_only_and_has_two_places() -> None:
     """Other ways and places are refused in words; programs get the same as JSON."""
     assert answer("POST", "/", overview([])).status == 405
     assert answer("GET", "/metrics", overview([])).status == 404
-    seen = json.loads(answer("GET", "/status.json", _troubled()).body)
+    seen = json.loads(answer("GET", "/status.json", troubled()).body)
     assert len(seen["troubles"]) == 12
     assert {row["lane"] for row in seen["lanes"]} == {"de", "fr"}
 
@@ -220,7 +221,7 @@ def _serving(made: HTTPServer) -> Generator[int]:
 
 def test_a_page_of_another_site_cannot_read_it() -> None:
     """A name that was made to lead to this machine is refused."""
-    with _serving(server(0, "127.0.0.1", _troubled)) as port:
+    with _serving(server(0, "127.0.0.1", troubled)) as port:
         for host, status in ((f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), ("evil.example", 421)):
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as asking:
                 asking.request("GET", "/", headers={"Host": host})
