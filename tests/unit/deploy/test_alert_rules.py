@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tocsin.consumers.metrics import FanoutMetrics, SealerMetrics, WithdrawalsMetrics
+from tocsin.consumers.metrics import FanoutMetrics, SealerMetrics, ShipperMetrics, WithdrawalsMetrics
 from tocsin.deploy.policy.watching import PolicyMetrics
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +20,7 @@ RULES = [
 ]
 METRICS = {
     family.name
-    for metrics in (FanoutMetrics(), SealerMetrics(), WithdrawalsMetrics(), PolicyMetrics())
+    for metrics in (FanoutMetrics(), SealerMetrics(), ShipperMetrics(), WithdrawalsMetrics(), PolicyMetrics())
     for family in metrics.registry.collect()
 }
 

@@ -105,6 +105,47 @@ class WitnessMetrics:
         self._looked_at.set(now_s)
 
 
+class ShipperMetrics:
+    """How far the brokers' own logs are on record, in a registry of its own."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        source = ("source",)
+        self._lag = Gauge(
+            "tocsin_access_lag_bytes", "What a broker's log says and is not on record.", source, registry=self.registry
+        )
+        self._records = Gauge("tocsin_access_records", "Records shipped since the start.", registry=self.registry)
+        self._lines = Gauge("tocsin_access_lines", "Lines in them.", registry=self.registry)
+        self._unread = Gauge(
+            "tocsin_access_unread_lines", "Lines among them that were not understood.", registry=self.registry
+        )
+        self._lost = Gauge(
+            "tocsin_access_lost_parts", "How often a log was gone before it was read.", registry=self.registry
+        )
+        self._shipped_at = Gauge(
+            "tocsin_access_shipped_timestamp_seconds",
+            "When all that the logs said was last on record.",
+            registry=self.registry,
+        )
+
+    def read(self, lag: Mapping[str, int], *, records: int, lines: int) -> None:
+        """Note what was shipped since the start, and how many bytes of each log were not."""
+        for name, count in lag.items():
+            self._lag.labels(name).set(count)
+        self._records.set(records)
+        self._lines.set(lines)
+
+    def faults(self, *, unread: int, lost: int) -> None:
+        """Note what could not be understood since the start, and how often a log was gone."""
+        self._unread.set(unread)
+        self._lost.set(lost)
+
+    def shipped(self, now_s: float) -> None:
+        """Note that all that the logs said at `now_s` is on record."""
+        self._shipped_at.set(now_s)
+
+
 class WithdrawalsMetrics:
     """Who is overdue with acknowledging what was withdrawn, in a registry of its own."""
 

@@ -1,7 +1,8 @@
 """What the brokers log, and where: their own words to broker.log, who touched the topics to access.log. Pure.
 
 A broker runs in its folder, so access.log is there. Rolled files are `access-<n>.log`, and n only rises, so that who
-follows them can tell what comes after what; the oldest go once all are 512 MB.
+follows them can tell what comes after what. A file has 16 MB (Java's property `tocsin.access.file` says otherwise); the
+oldest go once all are 512 MB.
 
 * *Async, with a bounded queue*: a disk that stands still must not hold up requests. When the queue is full, what was
   allowed is dropped, with a warning in broker.log, and what was denied is waited for.
@@ -42,7 +43,7 @@ _FILE = """<?xml version="1.0" encoding="UTF-8"?>
     <RollingFile name="access-file" fileName="access.log" filePattern="access-%i.log" createOnDemand="true"
         filePermissions="rw-------">
       <PatternLayout pattern="%d{{yyyy-MM-dd'T'HH:mm:ss.SSS'Z'}}{{UTC}} %.-3000enc{{%m}}{{CRLF}}%n"/>
-      <SizeBasedTriggeringPolicy size="{file_size}"/>
+      <SizeBasedTriggeringPolicy size="${{sys:tocsin.access.file:-16 MB}}"/>
       <DefaultRolloverStrategy fileIndex="nomax">
         <Delete basePath=".">
           <IfFileName glob="access-*.log"><IfAccumulatedFileSize exceeds="512 MB"/></IfFileName>
@@ -68,11 +69,10 @@ _FILE = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def log4j(service_hosts: Iterable[str] = SERVICE_HOSTS, *, file_size: str = "16 MB") -> str:
+def log4j(service_hosts: Iterable[str] = SERVICE_HOSTS) -> str:
     """`log4j2.xml` of brokers. Of the exchange's services, only what they do from `service_hosts` is left out."""
     return _FILE.format(
         services=quoteattr(_SERVICES.format(hosts="|".join(map(re.escape, service_hosts)))),
         own_inbox=quoteattr(_OWN_INBOX),
         told=quoteattr(_TOLD),
-        file_size=file_size,
     )
