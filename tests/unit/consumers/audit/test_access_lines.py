@@ -138,6 +138,14 @@ def test_names_at_random_do_not_fill_the_record() -> None:
     assert [one["resource"] for one in told if one["principal"] == "User:bank-de"] == ["guess"]
 
 
+def test_a_name_that_is_asked_for_again_and_again_stays_told() -> None:
+    """Names are counted, and not lines."""
+    fold = Fold()
+    for number in range(10 * NAMES_MAX):
+        fold.take(number, line(f"guess-{number % 3}", verdict="Denied"))
+    assert {one["resource"] for one in fold.accesses()} == {"guess-0", "guess-1", "guess-2"}
+
+
 def test_one_record_says_so_much_and_no_more() -> None:
     """A fold is full before it is larger than a broker takes."""
     fold = Fold()
