@@ -217,9 +217,11 @@ class World:
 
 
 @contextmanager
-def running(home: Path, policy: dict[str, Any], *, words: Sequence[str] = ()) -> Generator[World]:
+def running(
+    home: Path, policy: dict[str, Any], *, words: Sequence[str] = (), java_options: Sequence[str] = LIGHT
+) -> Generator[World]:
     """A coalition of two jurisdictions, with a fan-out that has taken both lanes; `words` are its further options."""
-    world = World(home, policy)
+    world = World(home, policy, java_options=java_options)
     try:
         world.up()
         world.start_fanout(words=words)

@@ -53,6 +53,7 @@ def exported(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
         publish(world.member(name), *(takedown(world.member(name), number) for number in range(ALERTS // 4)))
     world.wait_decided(before + ALERTS // 2)
     state = world.home / "sealer"
+    tocsin("audit", "ship", "--once", "--home", str(world.home))
     kept = seal(world, world.service(SEALER), state)
     for name in ("hotline-se", "hotline-de"):
         publish(world.member(name), *(takedown(world.member(name), number) for number in range(ALERTS // 4)))
@@ -85,7 +86,7 @@ def test_the_record_of_a_working_exchange_is_whole(exported: tuple[Path, list[by
             for check in ("records", "seals", "tiles", "numbers", "alerts", "rules")
             for topic in ("audit.se", "audit.de")
         ),
-        *((check, "audit.policy") for check in ("records", "seals", "tiles")),
+        *((check, topic) for check in ("records", "seals", "tiles") for topic in ("audit.policy", "audit.access")),
         ("heads", "audit.checkpoints"),
         ("manifest", "export"),
         ("directory", "directory"),

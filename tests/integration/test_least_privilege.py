@@ -44,8 +44,8 @@ MEMBERS: dict[str, dict[str, Any]] = POLICY["members"]
 MEMBERS["bank-de"]["logins"] = {"officer": "audit"}
 LANES = ("ch", "de", "fr", "gb", "se", "us")
 LABELS = ("clear", "green", "amber", "amber-strict")
-FANOUT, SEALER, AUDITOR, OFFICER = "fanout", "sealer", "auditor", "bank-de.officer"
-SERVICES = (FANOUT, SEALER, AUDITOR)
+FANOUT, SEALER, AUDITOR, SHIPPER, OFFICER = "fanout", "sealer", "auditor", "shipper", "bank-de.officer"
+SERVICES = (FANOUT, SEALER, AUDITOR, SHIPPER)
 LOGINS = (*MEMBERS, *SERVICES, OFFICER)
 UNLISTED = "a-topic-without-acls"
 OTHERS = (
@@ -82,7 +82,9 @@ def _rights(login: str) -> Rights:
         )
     lanes = {f"audit.{lane}" for lane in LANES}
     if login == SEALER:
-        return Rights({*lanes, "audit.policy", "audit.checkpoints"}, {"audit.checkpoints"})
+        return Rights({*lanes, "audit.policy", "audit.access", "audit.checkpoints"}, {"audit.checkpoints"})
+    if login == SHIPPER:
+        return Rights({"audit.access"}, {"audit.access"})
     if login == AUDITOR:
         outboxes = {f"outbox.{member}" for member in MEMBERS}
         audits = {"audit.policy", "audit.acls", "audit.access", "audit.checkpoints"}
@@ -205,7 +207,13 @@ def _readable(login: str) -> str:
 
 
 # a topic to which a command is tried
-OWN = {FANOUT: "ledger.se", SEALER: "audit.checkpoints", AUDITOR: "audit.se", OFFICER: "audit.de"}
+OWN = {
+    FANOUT: "ledger.se",
+    SEALER: "audit.checkpoints",
+    AUDITOR: "audit.se",
+    SHIPPER: "audit.access",
+    OFFICER: "audit.de",
+}
 
 
 def _commands(admin: AdminClient, login: str, own: str) -> dict[str, Callable[[], Any]]:

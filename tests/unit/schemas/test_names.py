@@ -106,6 +106,7 @@ def test_fixed_ids() -> None:
         215: "acl-snapshot.v1",
         216: "sight.v1",
         217: "cosignature.v1",
+        218: "access.v1",
     }
 
 

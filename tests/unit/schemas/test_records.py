@@ -29,6 +29,7 @@ FACES: dict[str, type] = {
     "directory": records.DirectoryDocument,
     "policy-change": records.PolicyChange,
     "acl-snapshot": records.AclSnapshot,
+    "access": records.AccessLog,
 }
 SCALARS = {"int": int, "long": int, "string": str, "bytes": bytes, "boolean": bool}
 

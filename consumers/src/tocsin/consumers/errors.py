@@ -20,6 +20,7 @@ TocsinConsumerError
 ├── HoldInvalid          ours: a hold that cannot be written, and why
 ├── NotSecretariat       ours: only a secretariat may say so
 ├── CheckpointsNotWritten theirs: the heads of sealed logs cannot be handed out (right, broker)
+├── AccessNotShipped     the brokers' logs cannot be put on record now; the message says what to do
 ├── NoteInvalid          theirs: a signed note, checkpoint or proof must not be believed
 ├── LogInvalid           ours: the folder of a sealed log cannot be gone on with; the message names the file
 ├── LogForked            theirs: a log's head was not shown to continue the one seen before; carries both
@@ -118,6 +119,10 @@ class NotSecretariat(TocsinConsumerError):
 
 class CheckpointsNotWritten(TocsinConsumerError):
     """The heads of sealed logs cannot be handed out; the message says what to do."""
+
+
+class AccessNotShipped(TocsinConsumerError):
+    """The brokers' own logs cannot be put on record now; the message says what to do."""
 
 
 class NoteInvalid(TocsinConsumerError):

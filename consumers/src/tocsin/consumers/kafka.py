@@ -264,7 +264,7 @@ class KafkaWriter:
     def _on_error(self, error: KafkaError) -> None:
         self._trouble = error.str()
 
-    def send(self, topic: str, key: bytes, value: bytes | None, headers: Headers, on_done: OnDone) -> None:
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, on_done: OnDone) -> None:
         """Hand a record to the client library; what it refuses at once is done at once."""
 
         def delivered(error: KafkaError | None, _message: Message) -> None:

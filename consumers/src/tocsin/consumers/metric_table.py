@@ -26,6 +26,7 @@ class Service(StrEnum):
     FANOUT = "fan-out"
     SEALER = "sealer"
     WITNESS = "witness"
+    SHIPPER = "shipper"
     WITHDRAWALS = "withdrawals"
     DRIFT = "drift"
     TICK = "tick"
@@ -49,6 +50,7 @@ EVERY: Final = tuple(Service)
 _FANOUT: Final = (Service.FANOUT,)
 _SEALER: Final = (Service.SEALER,)
 _WITNESS: Final = (Service.WITNESS,)
+_SHIPPER: Final = (Service.SHIPPER,)
 _WITHDRAWALS: Final = (Service.WITHDRAWALS,)
 _DRIFT: Final = (Service.DRIFT,)
 _TICK: Final = (Service.TICK,)
@@ -281,6 +283,27 @@ _RECORD: Final = (
     _gauge("tocsin_withdrawals_read_timestamp_seconds", _WITHDRAWALS, (), "time", "When this was last read."),
 )
 
+_ACCESS: Final = (
+    _gauge(
+        "tocsin_access_lag_bytes",
+        _SHIPPER,
+        ("source",),
+        "bytes",
+        "What a broker's own log says of who touched the topics, and is not on record.",
+    ),
+    _gauge("tocsin_access_records", _SHIPPER, (), "records", "Records shipped since the start."),
+    _gauge("tocsin_access_lines", _SHIPPER, (), "lines", "Lines of the brokers' logs in them."),
+    _gauge("tocsin_access_unread_lines", _SHIPPER, (), "lines", "Lines among them that were not understood."),
+    _gauge("tocsin_access_lost_parts", _SHIPPER, (), "parts", "How often a log was gone before it was read."),
+    _gauge(
+        "tocsin_access_shipped_timestamp_seconds",
+        _SHIPPER,
+        (),
+        "time",
+        "When all that the logs said was last on record.",
+    ),
+)
+
 _OF_POLICY: Final = (
     _gauge(
         "tocsin_policy_differences",
@@ -318,6 +341,7 @@ TABLE: Final = (
     *_SNAPSHOTS,
     *_CLIENT,
     *_RECORD,
+    *_ACCESS,
     *_OF_POLICY,
     *_OF_PUBLISHER,
 )

@@ -44,6 +44,29 @@ class WitnessMetrics(Metrics):
         self.gauge("tocsin_witness_timestamp_seconds").set(now_s)
 
 
+class ShipperMetrics(Metrics):
+    """How far the brokers' own logs are on record."""
+
+    def __init__(self) -> None:
+        super().__init__(Service.SHIPPER)
+
+    def read(self, lag: Mapping[str, int], *, records: int, lines: int) -> None:
+        """Note what was shipped since the start, and how many bytes of each log were not."""
+        for name, count in lag.items():
+            self.gauge("tocsin_access_lag_bytes").labels(name).set(count)
+        self.gauge("tocsin_access_records").set(records)
+        self.gauge("tocsin_access_lines").set(lines)
+
+    def faults(self, *, unread: int, lost: int) -> None:
+        """Note what could not be understood since the start, and how often a log was gone."""
+        self.gauge("tocsin_access_unread_lines").set(unread)
+        self.gauge("tocsin_access_lost_parts").set(lost)
+
+    def shipped(self, now_s: float) -> None:
+        """Note that all that the logs said at `now_s` is on record."""
+        self.gauge("tocsin_access_shipped_timestamp_seconds").set(now_s)
+
+
 class WithdrawalsMetrics(Metrics):
     """Who is overdue with acknowledging what was withdrawn."""
 

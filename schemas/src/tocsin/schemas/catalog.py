@@ -35,6 +35,7 @@ _IDS: Final = {
     215: ("acl-snapshot", 1),
     216: ("sight", 1),
     217: ("cosignature", 1),
+    218: ("access", 1),
 }
 
 

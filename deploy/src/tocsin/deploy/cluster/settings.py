@@ -71,11 +71,3 @@ def server_properties(
         "log.cleaner.dedupe.buffer.size": 16_777_216,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
-
-
-LOG4J = """<?xml version="1.0" encoding="UTF-8"?>
-<Configuration status="WARN">
-  <Appenders><Console name="out"><PatternLayout pattern="%d %p %c{1}: %m%n"/></Console></Appenders>
-  <Loggers><Root level="INFO"><AppenderRef ref="out"/></Root></Loggers>
-</Configuration>
-"""

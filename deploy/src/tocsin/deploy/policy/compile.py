@@ -222,7 +222,8 @@ def _topics(policy: Policy) -> Iterator[Topic]:
     yield Topic(DIRECTORY_TOPIC, {**_COMPACT, "max.message.bytes": "2200000"})
     # stamped: how long it is kept is not for a writer's clock to say
     yield Topic(ACL_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(DECISION_DAYS + SNAPSHOT_DAYS)})
-    for name, days in ((POLICY_AUDIT_TOPIC, DECISION_DAYS), (ACCESS_AUDIT_TOPIC, 730), (CHECKPOINTS_TOPIC, 3650)):
+    yield Topic(ACCESS_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(730)})
+    for name, days in ((POLICY_AUDIT_TOPIC, DECISION_DAYS), (CHECKPOINTS_TOPIC, 3650)):
         yield Topic(name, {**_DELETE, **_kept(days)})
 
 

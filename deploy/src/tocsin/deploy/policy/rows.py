@@ -25,6 +25,7 @@ from tocsin.schemas.names import (
 
 FANOUT: Final = "fanout"
 AUDITOR: Final = "auditor"
+SHIPPER: Final = "shipper"
 # a login without rights, to see that none are given to everyone
 CANARY: Final = "canary"
 ANY_HOST: Final = "*"
@@ -71,12 +72,19 @@ def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
 
 
 def sealer_rows(lanes: Collection[str]) -> Iterator[AclRow]:
-    """What the sealer needs to seal what is decided in `lanes` and what becomes of the policy; it writes but seals."""
-    for topic in (*map(audit_topic, lanes), POLICY_AUDIT_TOPIC):
+    """What the sealer needs to seal decisions of `lanes`, policy changes and brokers' logs; it writes but seals."""
+    for topic in (*map(audit_topic, lanes), POLICY_AUDIT_TOPIC, ACCESS_AUDIT_TOPIC):
         yield acl_row(SEALER, "READ", "TOPIC", topic)
     for operation in ("WRITE", "READ"):
         yield acl_row(SEALER, operation, "TOPIC", CHECKPOINTS_TOPIC)
     yield group_row(SEALER)
+
+
+def shipper_rows(_lanes: Collection[str]) -> Iterator[AclRow]:
+    """What the shipper needs to put the brokers' logs on record, and to find where it was; nothing else."""
+    for operation in ("WRITE", "READ"):
+        yield acl_row(SHIPPER, operation, "TOPIC", ACCESS_AUDIT_TOPIC)
+    yield group_row(SHIPPER)
 
 
 def auditor_rows(lanes: Collection[str]) -> Iterator[AclRow]:
@@ -92,6 +100,7 @@ SERVICE_ROWS: Final[Mapping[str, Callable[[Collection[str]], Iterator[AclRow]]]]
     FANOUT: fanout_rows,
     SEALER: sealer_rows,
     AUDITOR: auditor_rows,
+    SHIPPER: shipper_rows,
     CANARY: lambda _: iter(()),
 }
 """What each service of the exchange needs to work on lanes, by its login."""
