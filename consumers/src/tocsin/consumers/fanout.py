@@ -153,9 +153,11 @@ class Fanout:
             while not self._stop_asked.is_set():
                 self._poll()
         finally:
+            # they end while the lanes do, which need nothing new for the transaction that is under way
+            self._watch.stop()
             self._end_lanes(list(self._lanes))
             self._consumer.close()
-            self._watch.stop()
+            self._watch.close()
 
     def _looked(self, look: Look) -> None:
         self._pulses[look.watch].beat()
