@@ -23,6 +23,7 @@ from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.sight import Sight
 from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.watch import Topics
+from tocsin.deploy.output import log_as_service
 from tocsin.deploy.policy.compile import subscriptions
 from tocsin.deploy.policy.document import Policy
 from tocsin.schemas.bundle import Bundle
@@ -182,6 +183,7 @@ VARIANTS = {
 
 def run(variant: str) -> None:
     """Take the words of `tocsin fanout run`, and run the variant."""
+    log_as_service()
     words = dict(zip(sys.argv[3::2], sys.argv[4::2], strict=True))
     home, policy_file, name = Path(words["--home"]), Path(words["--policy"]), words["--name"]
     policy = Policy.model_validate(yaml.safe_load(policy_file.read_text()))

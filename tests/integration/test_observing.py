@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.world import World, small_policy, takedown, wait_until
+from tests.world import READY_S, World, small_policy, takedown, wait_until
 from tocsin.consumers.metric_table import Kind, Service, metrics_of
 from tocsin.producers.publisher import Publisher
 
@@ -90,7 +90,7 @@ def test_it_is_alive_before_it_is_ready(served: Served) -> None:
             assert asked(served.port, "livez")[0] == 200
         return status == 200
 
-    wait_until(ready, 40, lambda: f"ready; last {seen[-1:]}\n{served.world.log()[-2000:]}")
+    wait_until(ready, 2 * READY_S, lambda: f"ready; last {seen[-1:]}\n{served.world.log()[-2000:]}")
     assert seen[0][0] == 503
     assert "not said yet" in seen[0][1]["lanes"]
     assert seen[-1][1] == dict.fromkeys(("lanes", "sight", "directory", "subscriptions"), "ok")
@@ -151,6 +151,14 @@ def test_logs_are_json_and_name_no_content(served: Served) -> None:
     assert HOSTILE not in served.world.log()
     assert HOSTILE not in asked(served.port, "metrics")[1]
     assert "example/x" not in served.world.log()
+
+
+def test_the_kafka_client_tells_of_itself(served: Served) -> None:
+    """Within its 15 seconds a lane's reader says how long brokers take to answer, and what it has received."""
+    wait_until(lambda: served.value("tocsin_client_broker_rtt_seconds", client="se.reader") > 0, 30, "statistics")
+    assert served.value("tocsin_client_received_bytes_total", client="se.reader") > 0
+    names = {sample.name for sample in served.samples()}
+    assert {name for name in LATER if "lag" in name or "queue" in name} <= names
 
 
 def test_it_ends_cleanly_when_told_to(served: Served) -> None:

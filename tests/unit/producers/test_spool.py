@@ -532,3 +532,22 @@ def test_nobody_else_may_read_it(path: Path) -> None:
 
 def _modes(folder: Path) -> dict[str, int]:
     return {one.name: one.stat().st_mode & 0o777 for one in folder.iterdir()}
+
+
+def test_the_spool_says_since_when_something_waits(path: Path) -> None:
+    """The time at which what waits longest was stored or last refused; None once everything has arrived."""
+    clock = [1_000]
+    with Spool(path, now=lambda: clock[0]) as spool:
+        assert spool.oldest_ms() is None
+        spool.add(row(1))
+        clock[0] = 2_000
+        spool.add(row(2))
+        assert spool.oldest_ms() == 1_000
+        first, second = spool.take(2)
+        spool.settle([Settled(first, State.ACKED)])
+        assert spool.oldest_ms() == 2_000
+        clock[0] = 3_000
+        spool.settle([Settled(second, State.NEW, "refused")])
+        assert spool.oldest_ms() == 3_000
+        spool.settle([Settled(second, State.ACKED)])
+        assert spool.oldest_ms() is None

@@ -15,6 +15,7 @@ from typing import Any, cast
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from tocsin.consumers.client_statistics import silent
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.entry import Headers
 from tocsin.consumers.fanout_metrics import FanoutMetrics
@@ -67,6 +68,7 @@ class FanoutSettings:
     Every `line_test_s` seconds each member is sent a test notice, upon which Kafka can erase what was withdrawn. A
     member that gains more than `gains_max` live alerts of one jurisdiction at once is given none of them. Each lane
     keeps its lineages' bytes in an unnamed file in the folder `scratch`, by default the system's for temporary files.
+    With `statistics` the Kafka clients tell of themselves now and then, for the metrics.
     """
 
     worker: str
@@ -74,6 +76,7 @@ class FanoutSettings:
     line_test_s: float = 3_600
     gains_max: int = GAINS_MAX
     scratch: Path | None = None
+    statistics: bool = False
     lane_worker: type[LaneWorker] = LaneWorker
 
 
@@ -106,7 +109,7 @@ class Fanout:
             line_test_ms=round(settings.line_test_s * 1_000),
             gains_max=settings.gains_max,
             scratch=settings.scratch,
-            tell=self.metrics.clients.settings,
+            tell=self.metrics.clients.settings if settings.statistics else silent,
         )
         floor = VersionFloor(bundle.path / "directory-version")
         topics = TopicWatcher(config)
@@ -153,9 +156,11 @@ class Fanout:
             while not self._stop_asked.is_set():
                 self._poll()
         finally:
+            # they end while the lanes do, which need nothing new for the transaction that is under way
+            self._watch.stop()
             self._end_lanes(list(self._lanes))
             self._consumer.close()
-            self._watch.stop()
+            self._watch.close()
 
     def _looked(self, look: Look) -> None:
         self._pulses[look.watch].beat()

@@ -32,9 +32,13 @@ class Watch:
             watcher.start()
 
     def stop(self) -> None:
+        """Ask all to stop."""
+        for watcher in (self.sight, self.topics, self.directory, self.outboxes):
+            watcher.stop()
+
+    def close(self) -> None:
         """Stop all, and wait for those that hold a connection."""
-        self.sight.stop()
-        self.topics.stop()
+        self.stop()
         self.outboxes.close()
         self.directory.close()
 

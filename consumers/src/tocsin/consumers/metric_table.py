@@ -30,7 +30,6 @@ class Service(StrEnum):
     WITHDRAWALS = "withdrawals"
     DRIFT = "drift"
     TICK = "tick"
-    PUBLISHER = "publisher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,6 @@ _SHIPPER: Final = (Service.SHIPPER,)
 _WITHDRAWALS: Final = (Service.WITHDRAWALS,)
 _DRIFT: Final = (Service.DRIFT,)
 _TICK: Final = (Service.TICK,)
-_PUBLISHER: Final = (Service.PUBLISHER,)
 _POLICY: Final = (*_DRIFT, *_TICK)
 
 _DELIVERY_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0)
@@ -322,18 +320,6 @@ _OF_POLICY: Final = (
     _gauge("tocsin_policy_looked_timestamp_seconds", _POLICY, ("task",), "time", "When this was last looked at."),
 )
 
-_OF_PUBLISHER: Final = (
-    _gauge("tocsin_spool_alerts", _PUBLISHER, ("state",), "alerts", "Alerts in the spool: new, sent, acked, dead."),
-    _gauge(
-        "tocsin_spool_oldest_timestamp_seconds",
-        _PUBLISHER,
-        (),
-        "time",
-        "When the oldest alert was stored that the broker does not have yet; the present while there is none.",
-    ),
-    _gauge("tocsin_spool_held_topics", _PUBLISHER, (), "topics", "Topics that refuse what waits for them."),
-)
-
 TABLE: Final = (
     *_EVERY_SERVICE,
     *_LANES,
@@ -343,7 +329,6 @@ TABLE: Final = (
     *_RECORD,
     *_ACCESS,
     *_OF_POLICY,
-    *_OF_PUBLISHER,
 )
 
 

@@ -48,13 +48,16 @@ class Status:
     """Where a publisher's alerts are, and what stands in their way.
 
     `held` are topics that refuse, with the reason; `troubles` the first hundred alerts that are not on the broker for a
-    known reason; `connection` what is wrong with the connection, None when records arrive.
+    known reason; `connection` what is wrong with the connection, None when records arrive. `oldest_ms` is, of what
+    waits, the earliest time (ms since 1970) at which it was stored or last refused; None when nothing waits. A member's
+    own service tells its monitoring `waiting` and that.
     """
 
     counts: Mapping[State, int]
     held: Mapping[str, str]
     troubles: tuple[Outcome, ...]
     connection: str | None
+    oldest_ms: int | None
 
     @property
     def waiting(self) -> int:
@@ -275,6 +278,7 @@ class Publisher:
             self._delivery.held(),
             tuple(self._spool.troubles(TROUBLES_MAX)),
             self._writer.trouble,
+            self._spool.oldest_ms(),
         )
 
     def outcome(self, alert_id: str) -> Outcome | None:

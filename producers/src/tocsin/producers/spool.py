@@ -407,6 +407,11 @@ class Spool:
         """How many alerts the broker does not have yet."""
         return int(self._all("SELECT count(*) FROM alert WHERE state IN ('NEW', 'SENT')")[0][0])
 
+    def oldest_ms(self) -> int | None:
+        """Of what waits, the earliest time at which it was stored or last refused; None when nothing waits."""
+        found: int | None = self._all("SELECT min(changed_at) FROM alert WHERE state IN ('NEW', 'SENT')")[0][0]
+        return found
+
     def counts(self) -> dict[State, int]:
         """How many alerts are in each state."""
         counted = dict(self._all("SELECT state, count(*) FROM alert GROUP BY state"))

@@ -41,7 +41,7 @@ def seal(
 ) -> None:
     """Seal the record: keep a Merkle log of each of its topics and sign its heads, until Ctrl-C or SIGTERM.
 
-    It ends once what it has begun to seal is sealed, within 60 s.
+    It ends once what it has begun to seal is sealed.
 
     Exit codes of --once: 0 all is sealed, 3 a log cannot be gone on with, 1 failed, 2 usage.
     """

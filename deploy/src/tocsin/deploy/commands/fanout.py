@@ -56,7 +56,14 @@ def run(
     log_as_service()
     bundle = Bundle.load(home / "services" / FANOUT)
     worker = name or f"{socket.gethostname()}-{os.getpid()}"
-    settings = FanoutSettings(worker=worker, name=name, gains_max=gains_max, scratch=scratch, line_test_s=line_test)
+    settings = FanoutSettings(
+        worker=worker,
+        name=name,
+        gains_max=gains_max,
+        scratch=scratch,
+        line_test_s=line_test,
+        statistics=metrics_port is not None,
+    )
     fanout = Fanout(bundle, subscriptions(read_policy(policy)), settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: fanout.stop())

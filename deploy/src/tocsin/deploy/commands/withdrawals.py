@@ -39,7 +39,7 @@ def withdrawals(
     """Show who was told of each retraction, who has acknowledged it, and who has not and since when.
 
     Exit codes: 0 nobody is overdue, 3 somebody is, 1 failed, 2 usage. With --metrics-port it runs on, shows
-    nothing, and ends within 60 s of Ctrl-C or SIGTERM.
+    nothing, and ends on Ctrl-C or SIGTERM, once the look under way is done.
     """
     log_beside_output()
     bundle = Bundle.load(home / "services" / FANOUT)

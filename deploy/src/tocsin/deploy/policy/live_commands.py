@@ -88,7 +88,7 @@ def drift(
     """Show how the cluster differs from the policy, by whomever: also what `apply` would leave alone.
 
     Exit codes: 0 it does not, 3 it does, 1 failed, 2 usage. With --metrics-port it runs on, shows
-    nothing, and ends within 60 s of Ctrl-C or SIGTERM.
+    nothing, and ends on Ctrl-C or SIGTERM, once the look under way is done.
     """
     policy = read_policy(*files)
     if metrics_port is not None:
@@ -130,7 +130,7 @@ def tick_policy(
 
     It changes what time alone changes, of the policy that was applied last: agreements, transfers, prohibitions,
     break-glass, the directory. Run it by a timer, or leave it running with --metrics-port:
-    it then ends within 60 s of Ctrl-C or SIGTERM.
+    it then ends on Ctrl-C or SIGTERM, once the look under way is done.
     """
     log_beside_output()
     admin = LocalCluster(home).admin()
