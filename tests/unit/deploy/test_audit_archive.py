@@ -200,11 +200,11 @@ def _swap(one: Path, other: Path) -> None:
     aside.rename(other)
 
 
-def _forge(part: Path) -> None:
+def _forge(part: Path, at: int = 50) -> None:
     """Alter a record, and the manifest to match."""
     path = part / file_of(AUDIT)
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:50], *lines[51:]]))
+    path.write_bytes(b"".join([*lines[:at], *lines[at + 1 :]]))
     manifest = json.loads((part / MANIFEST).read_bytes())
     manifest["files"][path.name] = sum_of(path).model_dump()
     (part / MANIFEST).write_text(json.dumps(manifest))
@@ -216,6 +216,20 @@ def test_a_record_that_is_taken_out_of_the_last_part_with_its_manifest_breaks_th
     assert _faults(archive) == []
     [seals] = [one for one in _found(archive) if (one.check, one.of, one.state) == ("seals", AUDIT, State.FAILED)]
     assert any(place.has(f"000003/{file_of(AUDIT)}", 51) for place in seals.places), seals.places
+
+
+def test_a_fault_between_two_heads_is_placed_in_both_parts_that_it_may_be_in(archive: Path) -> None:
+    """The end of the one and the beginning of the next; or it is the head, which is named too."""
+    _forge(archive / PARTS[1], 10)
+    [seals] = [one for one in _found(archive) if (one.check, one.of, one.state) == ("seals", AUDIT, State.FAILED)]
+    places = {place.file: (place.line, place.last_line) for place in seals.places}
+    assert places.keys() == {
+        f"000001/{file_of(AUDIT)}",
+        f"000002/{file_of(AUDIT)}",
+        f"000002/{file_of(CHECKPOINTS_TOPIC)}",
+    }
+    assert places[f"000001/{file_of(AUDIT)}"] == (181, 200)
+    assert places[f"000002/{file_of(AUDIT)}"][0] == 1
 
 
 class _Failing:

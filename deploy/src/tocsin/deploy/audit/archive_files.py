@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,7 +144,7 @@ def add_part(archive: Path, source: Source, at: datetime, new: New = new_file) -
 
 
 @contextmanager
-def _locked(archive: Path) -> Iterator[None]:
+def _locked(archive: Path) -> Generator[None]:
     """For one run at a time; no file says so, since none could be removed."""
     descriptor = os.open(archive, os.O_RDONLY | os.O_DIRECTORY)
     try:

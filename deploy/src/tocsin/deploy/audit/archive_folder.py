@@ -74,11 +74,11 @@ class ArchiveFolder:
                         self._tick(topic, number)
                     yield decode_line(topic, line)
 
-    def tiles(self, _topic: str) -> Tiles | None:
+    def tiles(self, topic: str) -> Tiles | None:  # noqa: ARG002  # as the protocol names it
         """None: an archive does not have the logs' own files."""
         return None
 
-    def head(self, _topic: str) -> bytes | None:
+    def head(self, topic: str) -> bytes | None:  # noqa: ARG002  # as the protocol names it
         """None, as of `tiles`."""
         return None
 
