@@ -119,6 +119,7 @@ def _entry(world: World, topic: AlertTopic) -> Entry:
         topic=topic.name,
         partition=0,
         offset=0,
+        appended_at=now_ms,
         sha256=b"",
         expires_at=now_ms + LIFE_MS,
         forget_at=now_ms + 2 * LIFE_MS,

@@ -10,7 +10,10 @@ import yaml
 from tests.load import TOPIC
 from tests.world import World, tocsin
 from tocsin.consumers.acl import AclRow
+from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.policy.acls import create_acls, delete_acls
+from tocsin.deploy.policy.apply import plan_policy
+from tocsin.deploy.policy.document import Policy
 from tocsin.schemas.names import DELIVERY_HOST
 
 BLIND = "reader-03"
@@ -79,3 +82,22 @@ def test_a_policy_is_checked_without_a_cluster(world: World) -> None:
     assert row["members"] == 6
     assert tocsin("policy", "explain", "nobody", TOPIC, *_words(world), code=2) == []
     assert tocsin("policy", "explain", BLIND, "alerts.se", *_words(world), code=2) == []
+
+
+def test_for_how_long_topics_are_kept_is_planned_applied_and_warned_of(world: World) -> None:
+    """Shorter is said before it is done: what is older goes for good."""
+    policy, admin = yaml.safe_load(world.policy_file.read_text()), LocalCluster(world.home).admin()
+    shorter = Policy.model_validate({**policy, "retention": {"alerts_days": 14}})
+    planned = plan_policy(shorter, admin, world.home)
+    assert {(step.action, step.what, step.name) for step in planned.steps if step.what == "TOPIC"} == {
+        ("CHANGE", "TOPIC", name) for name in world.topics("alerts.")
+    }
+    [warning] = [one for one in planned.warnings if TOPIC in one]
+    assert "kept for 14 days, until now 30" in warning
+    world.set_topics([TOPIC], {"retention.ms": str(14 * 86_400_000)})
+    try:
+        plan = plan_policy(Policy.model_validate(policy), admin, world.home)
+        assert [step.name for step in plan.steps] == [TOPIC]
+        assert not [one for one in plan.warnings if TOPIC in one]
+    finally:
+        world.set_topics([TOPIC], {"retention.ms": str(30 * 86_400_000)})

@@ -96,6 +96,33 @@ def test_what_is_retracted_under_a_legal_hold_is_kept_until_the_hold_is_lifted(w
     assert kinds == ["ALERT", "HELD", "ALERT", "LIFTED"]
 
 
+def test_what_a_member_was_given_and_what_was_published_in_a_period_is_kept(world: World) -> None:
+    """Under the holds that it meets, and under no other."""
+    [alert] = _takedowns(world, 1)
+    [key] = _keys([alert])
+    publish(world.member(PUBLISHER), alert)
+    _wait(world, "reader-00", key, alert.to_avro())
+    holds = {
+        "given": ["--recipient", "reader-00", "--published-from", "2026-01-01"],
+        "not-given": ["--recipient", PUBLISHER],
+        "period": ["--published-from", "2026-01-01", "--published-to", "2100-01-01T00:00:00Z"],
+        "past": ["--published-to", "2026-01-01"],
+    }
+    for name, words in holds.items():
+        _as_secretariat(world, "holds", "add", name, "--reference", "B 2/26", *words)
+    _as_secretariat(world, "holds", "add", "all", "--reference", "B 2/26", code=2)
+    wait_until(lambda: f"{SECRETARIAT}/past" in world.log(), 10, "the fan-out knows of the holds")
+    with Publisher(world.member(PUBLISHER)) as publisher:
+        publisher.retract(alert.header.lineage_id, "ERROR", topic=alert.topic)
+        assert publisher.flush(30) == 0
+    _wait(world, "reader-00", key, None)
+    home = ["--home", str(world.home)]
+    kept = tocsin("holds", "kept", *home)
+    assert {(one["hold"], one["lineage"]) for one in kept} == {(f"{SECRETARIAT}/{n}", key) for n in ("given", "period")}
+    _as_secretariat(world, "holds", "lift", *holds)
+    wait_until(lambda: tocsin("holds", "kept", *home) == [], 20, "nothing is kept any more")
+
+
 def test_in_quarantine_nobody_new_is_given_it_and_a_gain_above_the_bound_waits_for_its_release(world: World) -> None:
     """Both seen in the readers' inboxes."""
     said = world.log().count("holds_changed")

@@ -63,6 +63,20 @@ def test_what_is_retracted_is_kept_until_the_hold_is_lifted(stage: Stage, secret
         assert outbox.holds() == (replace(HOLD, member="sec-eu", lifted=True),)
 
 
+def test_what_a_member_was_given_in_a_period_is_kept(stage: Stage, secretariat: Bundle) -> None:
+    """Each part of the signed word is read back; what others were given is not kept."""
+    hold = Hold("sec-eu", "case", HoldKind.LEGAL, reference="A 1/26", recipient="isp-se", published_from=1)
+    with stage.exchange.outbox(secretariat) as outbox:
+        outbox.hold(hold)
+        outbox.hold(replace(hold, hold_id="other", recipient="bank-se"))
+        outbox.hold(replace(hold, hold_id="early", published_to=2))
+        assert {one.hold_id: one for one in outbox.holds()}["case"] == hold
+        stage.publish(takedown(stage.hotline, 1))
+        stage.withdrawn(2)
+        [name] = _kept(stage)
+        assert name.startswith("sec-eu/case/hotline-se/")
+
+
 def test_in_quarantine_nobody_is_given_it(stage: Stage, secretariat: Bundle) -> None:
     """Lifted, everybody who may have it is."""
     with stage.exchange.outbox(secretariat) as outbox:
@@ -83,10 +97,12 @@ def test_in_quarantine_nobody_is_given_it(stage: Stage, secretariat: Bundle) -> 
         ({"hold_id": "Case 1"}, "hold_id"),
         ({"reference": ""}, "reference"),
         ({"reference": "x" * 281}, "reference"),
+        ({"publisher": None}, "publisher"),
+        ({"recipient": "isp-se", "kind": HoldKind.QUARANTINE}, "recipient"),
     ],
 )
 def test_a_hold_that_means_nothing_is_not_written(
-    stage: Stage, secretariat: Bundle, changes: dict[str, str], word: str
+    stage: Stage, secretariat: Bundle, changes: dict[str, str | None], word: str
 ) -> None:
     """The error names the part."""
     with stage.exchange.outbox(secretariat) as outbox, pytest.raises(HoldInvalid, match=word):
@@ -116,12 +132,14 @@ def test_only_a_secretariat_holds_and_releases(stage: Stage, secretariat: Bundle
         ("hold", "hold/case", {"member": "isp-se"}, Reason.WRONG_PUBLISHER),
         ("hold", "hold/other", {}, Reason.WRONG_KEY),
         ("hold", "hold/case", {"kind": "FOREVER"}, Reason.INVALID),
+        ("hold", "hold/case", {"publisher": None}, Reason.INVALID),
+        ("hold", "hold/case", {"published_from": 2, "published_to": 1}, Reason.INVALID),
         ("release", "release/se/isp-se", {"member": "isp-se"}, Reason.WRONG_PUBLISHER),
         ("release", "release/de/isp-se", {}, Reason.WRONG_KEY),
     ],
 )
 def test_what_is_no_word_of_the_secretariat(
-    stage: Stage, secretariat: Bundle, subject: str, key: str, changes: dict[str, str], reason: Reason
+    stage: Stage, secretariat: Bundle, subject: str, key: str, changes: dict[str, object], reason: Reason
 ) -> None:
     """It changes nothing."""
     content = {**(HOLD_CONTENT if subject == "hold" else RELEASE_CONTENT), **changes}

@@ -16,7 +16,7 @@ from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import Headers
-from tocsin.consumers.holds import HoldKind, Holds
+from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Context, Copy, Source, Transaction
 from tocsin.consumers.ledger import Ledger
@@ -110,6 +110,7 @@ class Model:
     holds: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     erasing: dict[tuple[str, str], list[str]] = field(default_factory=dict[tuple[str, str], list[str]])
     ever: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    came: set[tuple[str, str, int]] = field(default_factory=set[tuple[str, str, int]])
     told: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     expired: set[str] = field(default_factory=set[str])
 
@@ -331,13 +332,21 @@ class LaneWorld:
 
     def stopped(self, key: str, source: Source) -> bool:
         """Whether a quarantine is on it."""
-        publisher, _, lineage = key.partition("/")
         return any(
-            not hold.lifted
-            and (hold.kind, hold.publisher) == (HoldKind.QUARANTINE, publisher)
-            and hold.lineage_id in (None, lineage)
-            and source.offset >= hold.since.get(source.topic, 0)
+            not hold.lifted and hold.kind is HoldKind.QUARANTINE and self._covers(hold, key, source)
             for hold in self.holds.all
+        )
+
+    def _covers(self, hold: Hold, key: str, source: Source, revision: int = 0) -> bool:
+        """Whether `hold` is on what was published there, the slow way: who was given it is what came into its inbox."""
+        publisher, _, lineage = key.partition("/")
+        return not (
+            (hold.publisher is not None and hold.publisher != publisher)
+            or (hold.lineage_id is not None and hold.lineage_id != lineage)
+            or (hold.recipient is not None and (hold.recipient, key, revision) not in self.model.came)
+            or (hold.published_from is not None and source.appended_at < hold.published_from)
+            or (hold.published_to is not None and source.appended_at >= hold.published_to)
+            or source.offset < hold.since.get(source.topic, 0)
         )
 
     def _check_held(self, tx: Transaction, decisions: Iterable[Mapping[str, Any]]) -> None:
@@ -346,29 +355,28 @@ class LaneWorld:
         for key, entry in tx.entries.items():
             before = self.lane.ledger.entries.get(key)
             if before is None or before.kind != "ALERT":
-                had: list[tuple[int, bytes, str, int]] = []
+                had: list[tuple[int, bytes, Source]] = []
             else:
-                had = [(before.revision, before.value, before.topic, before.offset)]
+                had = [(before.revision, before.value, self.topics[before.topic][before.offset].source)]
             # a revision that nobody is given can be decided and superseded in one transaction
-            for revision, value, topic, offset in (*had, *self._accepted(key, decisions)):
+            for revision, value, source in (*had, *self._accepted(key, decisions)):
                 if value and (entry is None or (entry.revision, entry.value) != (revision, value)):
-                    publisher, _, lineage = key.partition("/")
                     leaving |= {
                         f"{hold.name}/{key}/{revision}": value
                         for hold in self.holds.all
-                        if (hold.kind, hold.publisher, hold.lifted) == (HoldKind.LEGAL, publisher, False)
-                        and hold.lineage_id in (None, lineage)
-                        and offset >= hold.since.get(topic, 0)
+                        if (hold.kind, hold.lifted) == (HoldKind.LEGAL, False)
+                        and self._covers(hold, key, source, revision)
                     }
         assert {name: entry.value for name, entry in tx.held.items() if entry is not None} == leaving
 
-    def _accepted(self, key: str, decisions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, bytes, str, int]]:
+    def _accepted(self, key: str, decisions: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, bytes, Source]]:
         for one in decisions:
             if one["kind"] == "ALERT" and one["outcome"] == "ACCEPTED":
-                written = self.topics[one["topic"]][one["offset"]].outcome
+                record = self.topics[one["topic"]][one["offset"]]
+                written = record.outcome
                 assert isinstance(written, Verified)
                 if f"{one['publisher']}/{one['lineage_id']}" == key and written.header["status"] != "RETRACTED":
-                    yield one["revision"], written.value, one["topic"], one["offset"]
+                    yield one["revision"], written.value, record.source
 
     def _check_copy(self, copy: Copy) -> None:
         """It was decided before, under this rule; the member may see it now; it is new, and newer."""
@@ -396,6 +404,7 @@ class LaneWorld:
         assert copy.key == key.encode()
         assert self.model.newest.get((copy.member, key), 0) < written.header["revision"], "out of order"
         self.model.ever.add((copy.member, key))
+        self.model.came.add((copy.member, key, written.header["revision"]))
         self.model.newest[copy.member, key] = self.model.holds[copy.member, key] = written.header["revision"]
 
     def _check_erasure(self, copy: Copy) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.consumers.lane_world import LIFE_MS, MEMBERS, PUBLISHERS, READERS, TOPICS, LaneWorld, alert
+from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.schemas.errors import Reason, Rejection
@@ -30,11 +31,14 @@ HOLDS = st.builds(
     member=st.just("sec"),
     hold_id=st.sampled_from(["a", "b"]),
     kind=st.sampled_from(HoldKind),
-    publisher=st.sampled_from(PUBLISHERS),
+    publisher=st.one_of(st.none(), st.sampled_from(PUBLISHERS)),
     lineage_id=st.one_of(st.none(), LINEAGES),
     since=st.dictionaries(st.sampled_from(TOPICS), st.integers(0, 4), max_size=1),
     lifted=st.sampled_from([False, False, True]),
-)
+    recipient=st.one_of(st.none(), st.sampled_from(MEMBERS)),
+    published_from=st.one_of(st.none(), st.integers(NOW_MS - 1, NOW_MS + 2 * LIFE_MS)),
+    published_to=st.one_of(st.none(), st.integers(NOW_MS, NOW_MS + 2 * LIFE_MS)),
+).filter(lambda hold: hold.fault() is None)
 
 
 class LaneLife(RuleBasedStateMachine):

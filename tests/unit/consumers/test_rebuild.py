@@ -219,6 +219,7 @@ CHANGES: list[tuple[Callable[[Kept], None], str, str]] = [
     (_entry(lambda entry: replace(entry, headers=())), KEY, "headers"),
     (_entry(lambda entry: replace(entry, expires_at=1)), KEY, "expires_at"),
     (_entry(lambda entry: replace(entry, forget_at=1)), KEY, "forget_at"),
+    (_entry(lambda entry: replace(entry, appended_at=1)), KEY, "appended_at"),
     (_entry(lambda entry: replace(entry, test=True)), KEY, "test"),
     (_without_lineage, KEY, "lineage"),
     (_extra_lineage, "hotline-de/nine", "lineage"),

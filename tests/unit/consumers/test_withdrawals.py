@@ -20,7 +20,7 @@ ERASURE = Given(5, 2, ("a", "b"), (ERASED, ERASED))
 
 def _entry(status: str, *given: Given) -> bytes:
     return encode_entry(
-        Entry(LINEAGE, "ALERT", LINEAGE, 2, status, "t", 0, 7, bytes(32), AT, AT, "k", False, b"", (), given)
+        Entry(LINEAGE, "ALERT", LINEAGE, 2, status, "t", 0, 7, AT, bytes(32), AT, AT, "k", False, b"", (), given)
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.consumers.lane_world import MEMBERS, PUBLISHERS, READERS, TOPICS, LaneWorld, alert, rule_of
+from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.holds import Hold, HoldKind, Holds
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.deploy.policy.document import Approvals
@@ -55,7 +56,7 @@ def test_what_is_simulated_is_what_the_lane_decides(seed: int) -> None:
     world, topic = _world(rng), rng.choice(TOPICS)
     status = "RETRACTED" if rng.random() < 0.1 else "ACTIVE"
     published = alert("l1", publisher=rng.choice(PUBLISHERS), status=status)
-    candidate = Candidate(AlertTopic.parse(topic), 0, {**published.record, "details": {}})
+    candidate = Candidate(AlertTopic.parse(topic), 0, NOW_MS, {**published.record, "details": {}})
     before = simulate(candidate, _rules(world))
     world.publish(topic, published)
     world.read()
@@ -95,7 +96,7 @@ def test_a_plan_is_simulated_before_it_is_applied() -> None:
     )
     left = after(plan, world.sight)
     assert {*left.latest.acls.rows} == {rule_of("bank-fr", TOPIC), rule_of("isp-de", TOPIC)}
-    candidate = Candidate(AlertTopic.parse(TOPIC), 0, {**alert("l1").record, "details": {}})
+    candidate = Candidate(AlertTopic.parse(TOPIC), 0, NOW_MS, {**alert("l1").record, "details": {}})
     now = simulate(candidate, _rules(world))
     then = simulate(candidate, replace(_rules(world), sight=left))
     assert [(one.sign, one.member) for one in recipients(now, then)] == [

@@ -20,13 +20,14 @@ _NAMES: Final = (
     "topic",
     "partition",
     "offset",
+    "appended_at",
     "sha256",
     "expires_at",
     "forget_at",
     "signer",
     "test",
 )
-_HEAD: Final = Struct("<iBIiq32sqqI?qI")
+_HEAD: Final = Struct("<iBIiqq32sqqI?qI")
 # seq, revision, members and rules
 _GIVEN: Final = Struct("<qiI")
 
@@ -124,6 +125,7 @@ class Entries(MutableMapping[str, Entry]):
             self._topics.number(fields["topic"]),
             fields["partition"],
             fields["offset"],
+            fields["appended_at"],
             fields["sha256"],
             fields["expires_at"],
             fields["forget_at"],
@@ -134,9 +136,20 @@ class Entries(MutableMapping[str, Entry]):
         return b"".join((head, *(_GIVEN.pack(seq, of, self._audiences.number(who)) for seq, of, who in given)))
 
     def _unpack(self, key: str, packed: bytes, *, with_content: bool) -> Entry:
-        (revision, status, topic, partition, offset, sha256, expires_at, forget_at, signer, test, *place) = (
-            _HEAD.unpack_from(packed)
-        )
+        (
+            revision,
+            status,
+            topic,
+            partition,
+            offset,
+            appended_at,
+            sha256,
+            expires_at,
+            forget_at,
+            signer,
+            test,
+            *place,
+        ) = _HEAD.unpack_from(packed)
         value, headers = self._content(Place(*place)) if with_content else (b"", ())
         return Entry(
             key=key,
@@ -147,6 +160,7 @@ class Entries(MutableMapping[str, Entry]):
             topic=self._topics[topic],
             partition=partition,
             offset=offset,
+            appended_at=appended_at,
             sha256=sha256,
             expires_at=expires_at,
             forget_at=forget_at,

@@ -56,7 +56,9 @@ _ANY_INBOX = Inbox("")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One lineage (or one notice): its current bytes, where they were published, and who was given what.
+    """One lineage (or one notice): its current bytes, where and when they were published, and who was given what.
+
+    `appended_at` is the broker's time, milliseconds since 1970.
 
     A lineage that has ended holds no bytes. It is kept until `forget_at`, so that nothing of it can be replayed and a
     late retraction still reaches everyone who was ever given it.
@@ -70,6 +72,7 @@ class Entry:
     topic: str
     partition: int
     offset: int
+    appended_at: int
     sha256: bytes
     expires_at: int
     forget_at: int

@@ -59,8 +59,8 @@ class ExchangeReader(MembersReader):
         """What everybody asks for, if `directory` says who is a member."""
         return self._outboxes.asked(directory)
 
-    def alert(self, topic: AlertTopic, offset: int) -> Verified:
-        """The alert at `offset` of `topic`, verified as the fan-out does.
+    def alert(self, topic: AlertTopic, offset: int) -> tuple[Verified, int]:
+        """The alert at `offset` of `topic`, verified as the fan-out does, and when the broker took it in.
 
         Raises:
             TopicsUnreadable: there is none.
@@ -69,12 +69,12 @@ class ExchangeReader(MembersReader):
         record = read_record(self._config, topic.name, offset)
         verifier = cast("Verifier", self._directory.verifier())
         try:
-            return _verified(verifier, topic, record)
+            return _verified(verifier, topic, record), record.appended_ms
         except Rejection as refusal:
             if refusal.reason is not Reason.UNKNOWN_KEY:
                 raise
         self._directory.read_to_end()
-        return _verified(cast("Verifier", self._directory.verifier()), topic, record)
+        return _verified(cast("Verifier", self._directory.verifier()), topic, record), record.appended_ms
 
 
 def _verified(verifier: Verifier, topic: AlertTopic, record: BusRecord) -> Verified:

@@ -17,7 +17,7 @@ from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.entry import ERASED, Entry, Given, Inbox, Standing
 from tocsin.consumers.expiries import Expiries
 from tocsin.consumers.gains import Gains
-from tocsin.consumers.holds import Holds
+from tocsin.consumers.holds import Holds, Published
 from tocsin.consumers.lane_holds import erase_lifted, keep
 from tocsin.consumers.lane_records import (
     dispute_notice,
@@ -313,7 +313,7 @@ class Lane:
         members, rules = who.for_alert(publisher, alert.record)
         given = dict(zip(members, rules, strict=True))
         refused = dict.fromkeys(who.refused_for(publisher, alert.record), NO_SIGHT)
-        if context.holds.stop(key, source.topic, source.offset):
+        if context.holds.stop(Published(key, source.topic, source.offset, source.appended_at)):
             refused |= dict.fromkeys(given.keys() - held.keys(), QUARANTINED)
             given = {}
         if held:
@@ -332,6 +332,7 @@ class Lane:
             topic=source.topic,
             partition=source.partition,
             offset=source.offset,
+            appended_at=source.appended_at,
             sha256=alert.sha256,
             expires_at=header["expires_at"],
             # until none of its revisions can be replayed, and late retractions have had their time
@@ -348,8 +349,8 @@ class Lane:
         entry = self._entry(tx, key)
         if entry is None:
             return None
-        keep(tx, context, entry)
         entry, owed = _less_owed(entry, tx.mark, frozenset(entry.standing()))
+        keep(tx, context, entry)
         tx.cleared += [(member, key) for member, _ in owed]
         withheld = [member for member, rule in owed if rule != ERASED]
         if withheld:
@@ -417,7 +418,7 @@ class Lane:
         entry = tx.entries[key] if key in tx.entries else self.ledger.entries.head(key)
         if entry is None or not entry.live(context.now_ms):
             return {}
-        if context.holds.stop(key, entry.topic, entry.offset):
+        if context.holds.stop(Published(key, entry.topic, entry.offset, entry.appended_at)):
             return {}
         who = self.audience(entry.topic, context)
         # an alert is read and decoded again only where somebody looks into it

@@ -9,17 +9,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
-from tocsin.consumers.entry import Entry
-from tocsin.consumers.holds import HoldKind
+from tocsin.consumers.entry import ERASED, Entry
+from tocsin.consumers.holds import HoldKind, Published
 from tocsin.consumers.lane_records import record_decision
 from tocsin.consumers.lane_transaction import Context, Transaction
 
 
 def keep(tx: Transaction, context: Context, entry: Entry) -> None:
-    """Keep the revision `entry`, which is about to be replaced or ended, under each legal hold on it."""
+    """Keep the revision `entry`, which is about to be replaced or ended, under each legal hold on it.
+
+    Nothing of it may be owed any more: who is owed a copy has not been given it.
+    """
     if not entry.value:
         return
-    for hold in context.holds.on(HoldKind.LEGAL, entry.key, entry.topic, entry.offset):
+    for hold in context.holds.on(HoldKind.LEGAL, _published(entry)):
         tx.held[f"{hold.name}/{entry.key}/{entry.revision}"] = replace(entry, given=())
         tx.seq += 1
         record_decision(tx, context, "HELD", entry, detail=hold.name)
@@ -32,6 +35,18 @@ def erase_lifted(tx: Transaction, context: Context, held: Mapping[str, Entry], m
         tx.held[name] = None
         tx.seq += 1
         record_decision(tx, context, "LIFTED", entry, detail=_hold_of(name))
+
+
+def _published(entry: Entry) -> Published:
+    """The revision, and who was given this very one: who was given an earlier one may not have been."""
+    given = {
+        member
+        for one in entry.given
+        if one.revision == entry.revision
+        for member, rule in zip(one.members, one.rules, strict=True)
+        if rule != ERASED
+    }
+    return Published(entry.key, entry.topic, entry.offset, entry.appended_at, given)
 
 
 def _hold_of(name: str) -> str:

@@ -137,6 +137,7 @@ def rejection_notice(
         topic=source.topic,
         partition=source.partition,
         offset=source.offset,
+        appended_at=source.appended_at,
         sha256=sha256,
         expires_at=0,
         forget_at=0,

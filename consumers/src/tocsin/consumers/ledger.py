@@ -152,6 +152,7 @@ def encode_entry(entry: Entry) -> bytes:
             "topic": entry.topic,
             "partition": entry.partition,
             "offset": entry.offset,
+            "appended_at": entry.appended_at,
             "sha256": entry.sha256,
             "expires_at": entry.expires_at,
             "forget_at": entry.forget_at,

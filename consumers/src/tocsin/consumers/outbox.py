@@ -307,6 +307,8 @@ def check_hold(hold: Hold) -> None:
         raise HoldInvalid("hold_id: 1 to 40 of a-z, 0-9 and '-'")
     if not 0 < len(hold.reference) <= REFERENCE_CHARS_MAX:
         raise HoldInvalid(f"reference: 1 to {REFERENCE_CHARS_MAX} characters; the order or case that asks for it")
+    if (fault := hold.fault()) is not None:
+        raise HoldInvalid(fault)
 
 
 def _lineage(notice: Notice) -> str:

@@ -50,6 +50,15 @@ RECORDS_MAX: Final = {
 """How many of a kind one member may have."""
 
 SETS: Final = ("types", "jurisdictions", "tlps", *ALERT_FILTERS)
+HOLD_PARTS: Final = (
+    "publisher",
+    "lineage_id",
+    "recipient",
+    "published_from",
+    "published_to",
+    "reference",
+    "lifted",
+)
 _ID: Final = re.compile(r"[a-z0-9-]{1,40}")
 
 
@@ -245,16 +254,16 @@ def _hold(member: str, name: str, signed: Signed, _at_ms: int) -> Hold:
         raise Rejection(Reason.WRONG_KEY, "key: not hold/<hold_id>")
     if content["kind"] not in set(HoldKind):
         raise Rejection(Reason.INVALID, f"kind: one of {', '.join(HoldKind)}")
-    return Hold(
+    hold = Hold(
         member=member,
         hold_id=name,
         kind=HoldKind(content["kind"]),
-        publisher=content["publisher"],
-        lineage_id=content["lineage_id"],
         since={one["topic"]: one["offset"] for one in content["since"]},
-        reference=content["reference"],
-        lifted=content["lifted"],
+        **{part: content[part] for part in HOLD_PARTS},
     )
+    if (fault := hold.fault()) is not None:
+        raise Rejection(Reason.INVALID, fault)
+    return hold
 
 
 def _release(member: str, name: str, signed: Signed, _at_ms: int) -> Release:
@@ -328,12 +337,9 @@ def hold_record(hold: Hold, issued_at: int) -> dict[str, Any]:
         "member": hold.member,
         "hold_id": hold.hold_id,
         "kind": hold.kind.value,
-        "publisher": hold.publisher,
-        "lineage_id": hold.lineage_id,
         "since": [{"topic": topic, "offset": offset} for topic, offset in sorted(hold.since.items())],
-        "reference": hold.reference,
-        "lifted": hold.lifted,
         "issued_at": issued_at,
+        **{part: getattr(hold, part) for part in HOLD_PARTS},
     }
 
 

@@ -29,7 +29,7 @@ from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.policy.commands import policy_app
-from tocsin.deploy.policy.file_commands import export_policy, import_policy, quotas, schema
+from tocsin.deploy.policy.file_commands import export_policy, import_policy, quotas, retention, schema
 from tocsin.deploy.policy.live_commands import break_glass_for, drift, prove, tick_policy
 from tocsin.deploy.policy.simulate_command import simulate_alert
 from tocsin.deploy.policy.snapshot_command import snapshot
@@ -62,6 +62,7 @@ policy_app.command()(schema)
 policy_app.command(name="export")(export_policy)
 policy_app.command(name="import")(import_policy)
 policy_app.command()(quotas)
+policy_app.command()(retention)
 policy_app.command(name="simulate")(simulate_alert)
 policy_app.command()(snapshot)
 app.add_typer(keys_app, name="keys")

@@ -11,6 +11,7 @@ TocsinDeployError
 ├── NotProved            a delivery cannot be proved from the record, or not yet; nothing was written
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
 ├── ReportNotWritten     a report of the record cannot be written where it was to go
+├── ArchiveRefused       an archive of the record cannot be continued, or what is there is none
 ├── ExportRefused        an export of the record is not written there, or what is there is no whole one
 ├── PortUnusable         a port for metrics, health or the status page cannot be opened
 └── RegistryError        the schema registry cannot listen
@@ -61,6 +62,10 @@ class NotProved(TocsinDeployError):
 
 class ReportNotWritten(TocsinDeployError):
     """A report of the record cannot be written where it was to go."""
+
+
+class ArchiveRefused(TocsinDeployError):
+    """An archive of the record cannot be continued, or what is there is none; what it has is as it was."""
 
 
 class ExportRefused(TocsinDeployError):

@@ -107,6 +107,7 @@ class LedgerEntry(TypedDict):
     topic: str
     partition: int
     offset: int
+    appended_at: int
     sha256: bytes
     expires_at: int
     forget_at: int
@@ -242,13 +243,16 @@ class HoldSince(TypedDict):
 
 
 class Hold(TypedDict):
-    """The secretariat's word that what one publisher has told is on hold."""
+    """The secretariat's word that what was told is on hold: by a publisher, to a recipient, in a period."""
 
     member: str
     hold_id: str
     kind: str
-    publisher: str
+    publisher: str | None
     lineage_id: str | None
+    recipient: str | None
+    published_from: int | None
+    published_to: int | None
     since: list[HoldSince]
     reference: str
     lifted: bool

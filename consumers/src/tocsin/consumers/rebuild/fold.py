@@ -84,13 +84,20 @@ class Fold:
         if decision["kind"] == "ALERT":
             self._take_record(key, decision)
         elif decision["kind"] == "HELD":
-            self.held[_held_name(key, decision)] = _entry(key, decision)
+            self._hold(key, decision)
         elif decision["kind"] == "LIFTED":
             self.held.pop(_held_name(key, decision), None)
         elif key in self.lineages:
             self._change(key, self.lineages[key], decision)
         else:
             self.gaps.append(f"{decision['seq']} is of {key}, of which nothing was accepted before")
+
+    def _hold(self, key: str, decision: Decision) -> None:
+        """What is held is the current revision; the decision does not say again when it was published."""
+        held, known = _entry(key, decision), self.lineages.get(key)
+        if known is not None:
+            held = replace(held, appended_at=known.entry.appended_at)
+        self.held[_held_name(key, decision)] = held
 
     def _count(self, seq: int) -> None:
         if seq != self.seq + 1:
@@ -134,6 +141,7 @@ def _entry(key: str, decision: Decision) -> Entry:
         topic=decision["topic"],
         partition=decision["partition"],
         offset=decision["offset"],
+        appended_at=decision["appended_at"] or 0,
         sha256=decision["sha256"],
         expires_at=0,
         forget_at=0,

@@ -32,7 +32,7 @@ from tocsin.consumers.rebuild.fold import Fold, Lineage, revision_of
 from tocsin.schemas.errors import TocsinSchemaError
 
 RECORD: Final = "record"
-_PLACED: Final = ("revision", "status", "topic", "partition", "offset", "sha256", "signer")
+_PLACED: Final = ("revision", "status", "topic", "partition", "offset", "appended_at", "sha256", "signer")
 
 
 class Difference(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tocsin.deploy.audit.access_command import access
+from tocsin.deploy.audit.archive_command import archive_record
 from tocsin.deploy.audit.ask_commands import index_record, overdue, refusals, report_month, seen_by, trace, who_saw
 from tocsin.deploy.audit.export_command import export_record
 from tocsin.deploy.audit.prove_command import check, prove
@@ -32,4 +33,5 @@ audit_app.command()(refusals)
 audit_app.command()(overdue)
 audit_app.command(name="report")(report_month)
 audit_app.command(name="export")(export_record)
+audit_app.command(name="archive")(archive_record)
 audit_app.command(name="verify")(verify_record)

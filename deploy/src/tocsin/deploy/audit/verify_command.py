@@ -13,6 +13,7 @@ from tocsin.consumers.audit.findings import Finding, State
 from tocsin.consumers.audit.heads import HEADS
 from tocsin.consumers.audit.seals import SEALS, TILES
 from tocsin.consumers.audit.verification import DIRECTORY, KEPT, RECORDS, Kept, Verification
+from tocsin.deploy.audit.archive_folder import ArchiveFolder, opened
 from tocsin.deploy.audit.export_files import MANIFEST_CHECK, ExportFolder
 from tocsin.deploy.errors import ExportRefused
 from tocsin.deploy.output import Output, OutputOption, busy, console, log_beside_output, show
@@ -41,7 +42,13 @@ NEVER_CHECKED: Final = (
 
 def verify_record(
     folder: Annotated[
-        Path, typer.Argument(metavar="EXPORT", help="As `tocsin audit export` wrote it.", exists=True, file_okay=False)
+        Path,
+        typer.Argument(
+            metavar="EXPORT",
+            help="As `tocsin audit export` or `tocsin audit archive` wrote it.",
+            exists=True,
+            file_okay=False,
+        ),
     ],
     fingerprints: Annotated[
         list[str] | None,
@@ -75,7 +82,7 @@ def verify_record(
     if (bundle is None) == (not fingerprints):
         raise typer.BadParameter("give the root keys by --root-fingerprint or by --bundle", param_hint="--bundle")
     with busy("verifying") as status:
-        export = ExportFolder(folder, lambda what, line: status.update(f"{what}: line {line} ..." if line else what))
+        export = opened(folder, lambda what, line: status.update(f"{what}: line {line} ..." if line else what))
         roots = _pinned(export, fingerprints or (), roots_needed, bundle)
         kept = [Kept(str(path), path.read_bytes()) for path in checkpoint or ()]
         found = [*verify(export, Verification(roots, kept, first_records_expired))]
@@ -87,7 +94,9 @@ def verify_record(
         raise typer.Exit(FAULTS)
 
 
-def _pinned(export: ExportFolder, fingerprints: Iterable[str], needed: int | None, bundle: Path | None) -> Roots:
+def _pinned(
+    export: ExportFolder | ArchiveFolder, fingerprints: Iterable[str], needed: int | None, bundle: Path | None
+) -> Roots:
     if bundle is None:
         return export.manifest.pinned(fingerprints, needed)
     own = Bundle.load(bundle)
@@ -96,10 +105,11 @@ def _pinned(export: ExportFolder, fingerprints: Iterable[str], needed: int | Non
     return own.roots
 
 
-def verify(export: ExportFolder, verification: Verification) -> Iterator[Finding]:
+def verify(export: ExportFolder | ArchiveFolder, verification: Verification) -> Iterator[Finding]:
     """What is found in an export, its files and its content."""
     yield from export.findings()
-    yield from verification.findings(export)
+    found = verification.findings(export)
+    yield from map(export.located, found) if isinstance(export, ArchiveFolder) else found
 
 
 def row(finding: Finding) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,9 +15,12 @@ from tocsin.consumers.withdrawals import Held
 from tocsin.consumers.withdrawals_reader import lanes, read_ledgers
 from tocsin.deploy.commands.checks import checked_member, checked_positions
 from tocsin.deploy.commands.publish import AsOption
+from tocsin.deploy.moments import moment_text
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.rows import FANOUT
 from tocsin.schemas.bundle import Bundle
+
+TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
 
 holds_app = typer.Typer(
     help="For the secretariat: legal holds (the exchange keeps what it would erase) and quarantine (nobody is newly "
@@ -31,30 +35,47 @@ holds_app.callback()(log_beside_output)
 def add(
     name: Annotated[str, typer.Argument(metavar="ID", help="A name for it; replaces your hold of this name.")],
     bundle: AsOption,
-    publisher: Annotated[str, typer.Option(help="The member whose alerts it is on.")],
     reference: Annotated[str, typer.Option(help="The order or case that asks for it; no personal data.")],
     *,
+    publisher: Annotated[str | None, typer.Option(help="Alerts of this member; everybody's if not given.")] = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="Only what this member was given, whoever published it. Not for quarantine.")
+    ] = None,
     kind: Annotated[
         HoldKind, typer.Option(help="Keep what would be erased, or give it to nobody new.", case_sensitive=False)
     ] = HoldKind.LEGAL,
-    lineage: Annotated[str | None, typer.Option(help="Only this lineage_id; everything if not given.")] = None,
+    lineage: Annotated[str | None, typer.Option(help="Only this lineage_id of the publisher.")] = None,
     since: Annotated[
         list[str] | None,
         typer.Option(help="topic/offset: it is not on what that topic holds before. May be given for each topic."),
     ] = None,
+    published_from: Annotated[
+        datetime | None, typer.Option(formats=TIMES, help="Only what was published then or later, in UTC.")
+    ] = None,
+    published_to: Annotated[
+        datetime | None, typer.Option(formats=TIMES, help="Only what was published before, in UTC.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Put alerts of one publisher on hold. What has been erased before is not brought back."""
+    """Put alerts on hold: what meets all that you name, of which a publisher, a recipient or a period is one.
+
+    What has been erased before is not brought back.
+    """
     opened = Bundle.load(bundle)
     hold = Hold(
         member=opened.member,
         hold_id=name,
         kind=kind,
-        publisher=checked_member(publisher, "--publisher"),
+        publisher=checked_member(publisher, "--publisher") if publisher else None,
         lineage_id=lineage,
         since=checked_positions(since),
         reference=reference,
+        recipient=checked_member(recipient, "--recipient") if recipient else None,
+        published_from=_millis(published_from),
+        published_to=_millis(published_to),
     )
+    if (fault := hold.fault()) is not None:
+        raise typer.BadParameter(fault, param_hint=f"--{fault.partition(':')[0].replace('_', '-')}")
     with Outbox(opened) as outbox:
         outbox.hold(hold)
     show([_row(hold)], output, title="on hold")
@@ -116,13 +137,24 @@ def kept(
             console.print(f"{len(rows)} files in {to}; each has the sha256 that the decisions name")
 
 
+def _millis(time: datetime | None) -> int | None:
+    return None if time is None else round(time.replace(tzinfo=UTC).timestamp() * 1_000)
+
+
+def _text(millis: int | None, left_out: str) -> str:
+    return left_out if millis is None else moment_text(millis)
+
+
 def _row(hold: Hold) -> dict[str, Any]:
     since = ", ".join(f"{topic}/{offset}" for topic, offset in sorted(hold.since.items()))
     return {
         "id": hold.hold_id,
         "kind": hold.kind.value,
-        "publisher": hold.publisher,
+        "publisher": hold.publisher or "all",
         "lineage": hold.lineage_id or "all",
+        "recipient": hold.recipient or "all",
+        "published from": _text(hold.published_from, "the beginning"),
+        "published to": _text(hold.published_to, "the end"),
         "since": since or "the beginning",
         "reference": hold.reference,
         "lifted": hold.lifted,

@@ -17,6 +17,7 @@ from tocsin.consumers.snapshots import WHOLE_EVERY_MS
 from tocsin.consumers.subscriptions import Subscription
 from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.policy.document import Agreement, Plane, Policy, Prohibition, Transfer
+from tocsin.deploy.policy.retention import DAY_MS
 from tocsin.deploy.policy.rows import (
     AUDITING,
     PUBLISHING,
@@ -48,9 +49,8 @@ from tocsin.schemas.names import (
     outbox_topic,
 )
 
-DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
-DECISION_DAYS: Final = 3_650
+RETENTION: Final = "retention.ms"
 # what a decision's ACL snapshot goes back to is so much older than the decision at most, and a clock may be wrong
 SNAPSHOT_DAYS: Final = WHOLE_EVERY_MS // DAY_MS + 30
 
@@ -208,12 +208,15 @@ def replication(brokers: int) -> tuple[int, int]:
 
 
 def _topics(policy: Policy) -> Iterator[Topic]:
+    days = policy.retention
     for place in policy.jurisdictions():
         for kind in AlertType:
             for tlp in Tlp:
-                yield Topic(AlertTopic(place, kind, tlp).name, {**_DELETE, **_STAMPED, **_DAILY, **_kept(30)})
+                yield Topic(
+                    AlertTopic(place, kind, tlp).name, {**_DELETE, **_STAMPED, **_DAILY, **_kept(days.alerts_days)}
+                )
         yield Topic(ledger_topic(place), _COMPACT)
-        yield Topic(audit_topic(place), {**_DELETE, **_STAMPED, **_kept(DECISION_DAYS)})
+        yield Topic(audit_topic(place), {**_DELETE, **_STAMPED, **_kept(days.audit_days)})
     for member in policy.members:
         yield Topic(inbox_topic(member), {**_COMPACT, **_STAMPED})
         # stamped: a key counts by the broker's time of what it signed
@@ -221,14 +224,14 @@ def _topics(policy: Policy) -> Iterator[Topic]:
     # 32 records' worth: a directory of 1,000 members with several keys each
     yield Topic(DIRECTORY_TOPIC, {**_COMPACT, "max.message.bytes": "2200000"})
     # stamped: how long it is kept is not for a writer's clock to say
-    yield Topic(ACL_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(DECISION_DAYS + SNAPSHOT_DAYS)})
-    yield Topic(ACCESS_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(730)})
-    for name, days in ((POLICY_AUDIT_TOPIC, DECISION_DAYS), (CHECKPOINTS_TOPIC, 3650)):
-        yield Topic(name, {**_DELETE, **_kept(days)})
+    yield Topic(ACL_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(days.audit_days + SNAPSHOT_DAYS)})
+    yield Topic(ACCESS_AUDIT_TOPIC, {**_DELETE, **_STAMPED, **_kept(days.audit_access_days)})
+    for name, kept in ((POLICY_AUDIT_TOPIC, days.audit_policy_days), (CHECKPOINTS_TOPIC, days.audit_checkpoints_days)):
+        yield Topic(name, {**_DELETE, **_kept(kept)})
 
 
 def _kept(days: int) -> dict[str, str]:
-    return {"retention.ms": str(days * DAY_MS)}
+    return {RETENTION: str(days * DAY_MS)}
 
 
 _CORRECT_TO: Final = "correct `to`"

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from tocsin.deploy.policy.retention import Retention
 from tocsin.deploy.policy.words import remedy, respelled
 from tocsin.deploy.policy.yaml_file import Place
 from tocsin.schemas.errors import NameInvalid
@@ -385,6 +386,8 @@ class Policy(_Part):
     """Whose signed word a plan needs before it is applied. Left out: nobody's."""
     quotas: Quotas = Quotas()
     """How much members may use of the brokers. Left out: as much as there is."""
+    retention: Retention = Retention()
+    """For how long topics are kept. Left out: for as long as the defaults say."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -397,6 +400,7 @@ class Policy(_Part):
             yield ("roots_threshold",), f"more than roots ({self.roots}), so no directory could be valid; lower it"
         if self.approvals.widening > len(self.approvals.approvers):
             yield ("approvals", "widening"), "more than approvers, so no plan could be approved; add some or lower it"
+        yield from ((("retention", *place), text) for place, text in self.retention.faults())
         yield from _Names(self).faults()
 
     @property

@@ -1,4 +1,4 @@
-"""`tocsin policy schema|export|import|quotas`: policies as files, to and from other forms; and quotas."""
+"""`tocsin policy schema|export|import|quotas|retention`: policies as files, to and from other forms; and bounds."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tocsin.deploy.policy.imported import TODO, Known
 from tocsin.deploy.policy.importing import import_acls
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.quotas import QuotaChange, apply_quotas, kafka_configs, plan_quotas, quotas_of
+from tocsin.deploy.policy.retention import kept
 from tocsin.deploy.policy.schema import SchemaFormat, reference, schema_text
 from tocsin.schemas.bundle import CONFIG, Bundle
 
@@ -103,6 +104,12 @@ def quotas(
     show([_quota_row(change) for change in changes], output, title=title)
     if changes and dry_run:
         raise typer.Exit(CHANGES)
+
+
+def retention(files: FilesArgument, output: OutputOption = Output.TABLE) -> None:
+    """Show for how many days topics are kept by the policy in FILE..., and within what bounds it may say so."""
+    rows = [{**one._asdict()} for one in kept(read_policy(*files).retention)]
+    show(rows, output, title="days that topics are kept")
 
 
 def _quota_row(change: QuotaChange) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.consumers.decide import NO_SIGHT, audience
-from tocsin.consumers.holds import Holds
+from tocsin.consumers.holds import Holds, Published
 from tocsin.consumers.lane import QUARANTINED
 from tocsin.consumers.lineage import RETRACTED
 from tocsin.consumers.sight import Sight, Snapshot
@@ -34,10 +34,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An alert, decoded, and the place in its topic at which it stands or would stand."""
+    """An alert, decoded, and the place in its topic at which it stands or would stand.
+
+    `appended_at` is when the broker took it in, or would; milliseconds since 1970.
+    """
 
     topic: AlertTopic
     offset: int
+    appended_at: int
     record: Mapping[str, Any]
 
     @property
@@ -49,6 +53,11 @@ class Candidate:
     def lineage(self) -> str:
         """`publisher/lineage_id`."""
         return f"{self.publisher}/{self.record['header']['lineage_id']}"
+
+    @property
+    def published(self) -> Published:
+        """What holds are asked about."""
+        return Published(self.lineage, self.topic.name, self.offset, self.appended_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ def simulate(alert: Candidate, rules: Rules) -> Outcome:
     members, texts = who.for_alert(alert.publisher, alert.record)
     given = dict(zip(members, texts, strict=True))
     refused = dict.fromkeys(who.refused_for(alert.publisher, alert.record), NO_SIGHT)
-    if rules.holds.stop(alert.lineage, alert.topic.name, alert.offset):
+    if rules.holds.stop(alert.published):
         return Outcome({}, {**refused, **dict.fromkeys(given, QUARANTINED)})
     return Outcome(given, refused)
 

@@ -118,9 +118,10 @@ def _candidate(text: str, exchange: ExchangeReader) -> Candidate:
         return _from_file(Path(text), exchange.directory)
     topic, offset = checked_position(text, "ALERT")
     try:
-        return Candidate(topic, offset, exchange.alert(topic, offset).record)
+        found, appended_at = exchange.alert(topic, offset)
     except Rejection as refusal:
         raise AlertNotTaken(f"{text}: rejected, so nobody is given it: {refusal}") from refusal
+    return Candidate(topic, offset, appended_at, found.record)
 
 
 def _from_file(path: Path, directory: Directory) -> Candidate:
@@ -143,4 +144,8 @@ def _from_file(path: Path, directory: Directory) -> Candidate:
         raise AlertNotTaken(f"{path}: header.publisher: no active member; name one")
     if publisher.jurisdiction != alert.header.jurisdiction:
         raise AlertNotTaken(f"{path}: header.jurisdiction: not the publisher's; write {publisher.jurisdiction}")
-    return Candidate(alert.topic, _LAST, decode(alert.to_avro())[1])
+    return Candidate(alert.topic, _LAST, _now_ms(), decode(alert.to_avro())[1])
+
+
+def _now_ms() -> int:
+    return round(datetime.now(UTC).timestamp() * 1_000)

@@ -18,7 +18,8 @@ from confluent_kafka.admin import (
 
 from tocsin.deploy.errors import PolicyNotApplied
 from tocsin.deploy.policy.acls import WAIT_S
-from tocsin.deploy.policy.compile import Topic, replication
+from tocsin.deploy.policy.compile import RETENTION, Topic, replication
+from tocsin.deploy.policy.retention import DAY_MS
 
 MIN_ISR: Final = "min.insync.replicas"
 # Kafka carries out no request of more than 10,000 records; each setting of a topic is one
@@ -61,6 +62,7 @@ class Topics:
         """
         self._check([topic.name for topic in wanted if topic.name in self])
         self._wrong = self._settings_to_change(wanted)
+        self._warn_of_shorter(wanted)
         self._missing = [topic for topic in wanted if topic.name not in self]
         self.configured = [change.name for change in self._wrong]
         self.created = [topic.name for topic in self._missing]
@@ -82,6 +84,21 @@ class Topics:
                 self.warnings.append(
                     f"topic {name} has {copies} replicas, {self._copies} are wanted; run kafka-reassign-partitions"
                 )
+
+    def _warn_of_shorter(self, wanted: Sequence[Topic]) -> None:
+        """What is older goes for good; nobody can bring it back, whatever the policy says next."""
+        found: dict[tuple[int, int], list[str]] = {}
+        for topic in wanted:
+            if topic.name in self and RETENTION in topic.config:
+                now_ms = int(self._settings[topic.name].result(WAIT_S)[RETENTION].value)
+                wanted_ms = int(topic.config[RETENTION])
+                if now_ms < 0 or now_ms > wanted_ms:
+                    found.setdefault((now_ms, wanted_ms), []).append(topic.name)
+        self.warnings += [
+            f"{', '.join(names)}: kept for {wanted_ms // DAY_MS} days, until now {_days(now_ms)}; what is older goes"
+            " for good: see `tocsin holds list`, and run `tocsin audit archive` first"
+            for (now_ms, wanted_ms), names in found.items()
+        ]
 
     def create(self, missing: Sequence[Topic]) -> None:
         """Create `missing`; what is there by now is left as it is. Raises KafkaException."""
@@ -112,6 +129,10 @@ class Topics:
 
     def _config(self, topic: Topic) -> dict[str, str]:
         return {**topic.config, MIN_ISR: str(self._min_isr)}
+
+
+def _days(millis: int) -> str:
+    return "for ever" if millis < 0 else f"{millis // DAY_MS}"
 
 
 def _batches(items: Sequence[_Item]) -> Iterator[list[_Item]]:
