@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.entry import Headers
 from tocsin.consumers.gains import GAINS_MAX
+from tocsin.consumers.heads_watch import HeadsWatcher
 from tocsin.consumers.lane_transaction import Notary
 from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
 from tocsin.consumers.metrics import FanoutMetrics
@@ -105,7 +106,11 @@ class Fanout:
         directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor)
         outboxes = OutboxWatcher(config, topics, directory, subscriptions, group=GROUP)
         self._watch = Watch(
-            SightWatcher(config, SnapshotLog(config, settings.worker).keep), topics, directory, outboxes
+            SightWatcher(config, SnapshotLog(config, settings.worker).keep),
+            topics,
+            directory,
+            outboxes,
+            HeadsWatcher(config, directory, group=GROUP),
         )
         self._stop_asked = threading.Event()
         self._lanes: dict[str, LaneWorker] = {}
@@ -133,7 +138,8 @@ class Fanout:
 
     def run(self) -> None:
         """Work until stopped."""
-        for watcher in (self._watch.sight, self._watch.topics, self._watch.directory, self._watch.outboxes):
+        watch = self._watch
+        for watcher in (watch.sight, watch.topics, watch.directory, watch.outboxes, watch.heads):
             watcher.start()
         self._consumer.subscribe(
             [f"^{_LEDGER_PREFIX.replace('.', '[.]')}"],
@@ -150,6 +156,7 @@ class Fanout:
             for watcher in (self._watch.sight, self._watch.topics):
                 watcher.stop()
             self._watch.outboxes.close()
+            self._watch.heads.close()
             self._watch.directory.close()
 
     def _poll(self) -> None:

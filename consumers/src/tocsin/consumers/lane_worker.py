@@ -18,6 +18,7 @@ import structlog
 from tocsin.consumers.alert_reader import AlertReader, Record
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted, where
+from tocsin.consumers.heads_watch import HeadsWatcher
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import Context, Notary, Transaction
 from tocsin.consumers.ledger import Ledger
@@ -56,6 +57,7 @@ class Watch:
     topics: TopicWatcher
     directory: DirectoryWatcher
     outboxes: OutboxWatcher
+    heads: HeadsWatcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class LaneWorker(threading.Thread):
         self._refusals = _Refusals()
         self._log = structlog.get_logger().bind(lane=jurisdiction, worker=exchange.worker)
         self._stale = ""
+        self._headless = False
         self._held: Mapping[str, int] = {}
 
     def stop(self) -> None:
@@ -258,6 +261,7 @@ class LaneWorker(threading.Thread):
             worker=self._exchange.worker,
             notary=self._exchange.notary,
             secret=secrets.token_bytes(),
+            head=self._watch.heads.of(self.jurisdiction),
         )
 
     def _fail_closed(self, reason: str) -> None:
@@ -276,7 +280,21 @@ class LaneWorker(threading.Thread):
         if tells:
             lane.test_line(tx, context, self._exchange.line_test_ms)
             lane.tell_sight(tx, context)
+        if tx.mark.tested_at != tx.mark_before.tested_at:
+            self._report_head(context.head)
         return tx
+
+    def _report_head(self, head: str | None) -> None:
+        """Say when tests of the line begin to lack the head of the lane's log, and when they have it again."""
+        self._metrics.line_tested(self.jurisdiction, with_head=head is not None)
+        if (head is None) is self._headless:
+            return
+        self._headless = head is None
+        if self._headless:
+            remedy = "run `tocsin audit seal`, and `tocsin policy apply` of this release for READ on audit.checkpoints"
+            self._log.warning("line_tested_without_head", remedy=remedy)
+        else:
+            self._log.info("line_tested_with_head")
 
     def _write(self, pair: TransactionPair, lane: Lane, tx: Transaction) -> None:
         if not tx.empty:

@@ -35,11 +35,21 @@ class FanoutMetrics:
         self._held = Gauge(
             "tocsin_held_revisions", "Revisions kept because of legal holds.", lane, registry=self.registry
         )
+        self._tests = Counter(
+            "tocsin_line_tests",
+            "Tests of the line begun, by whether they carry the head of the lane's log.",
+            ["lane", "head"],
+            registry=self.registry,
+        )
         self._up = Gauge("tocsin_lane_up", "1 while this process works the lane.", lane, registry=self.registry)
 
     def lane_up(self, lane: str, *, up: bool) -> None:
         """Note whether this process works `lane`."""
         self._up.labels(lane).set(up)
+
+    def line_tested(self, lane: str, *, with_head: bool) -> None:
+        """Note that a lane's members are told that their line is alive, with the head of its log or without."""
+        self._tests.labels(lane, "yes" if with_head else "no").inc()
 
     def gains_held(self, lane: str, members: int) -> None:
         """Note how many members wait for a release before they are given what they have gained."""
