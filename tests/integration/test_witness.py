@@ -24,6 +24,7 @@ from confluent_kafka import Message
 
 from tests.load import publish
 from tests.world import World, running, small_policy, takedown, tocsin, wait_until
+from tocsin.consumers.audit.heads_kept import HEADS
 from tocsin.consumers.audit.logs import origin_of
 from tocsin.consumers.audit.note import Cosigner, Note, Signer, Verifier, open_checkpoint
 from tocsin.consumers.audit.sealed_log import CHECKPOINT, Folder, SealedLog
@@ -256,6 +257,15 @@ def test_two_members_find_a_split_view(world: World, tmp_path: Path) -> None:
         assert _heads(ours) == honest
         assert (str(mailed), "forked") in _heads(ours, "--compare", str(mailed), code=3)
         assert ("forks", "forked") in _heads(ours, code=3)
+        # whoever was shown both finds out alone
+        both = shutil.copytree(world.member("reader-00").path, tmp_path / "both")
+        shutil.copy(mailed, both / HEADS)
+        words = ["inbox", "--as", str(both), "--group", secrets.token_hex(4)]
+        done = subprocess.run(
+            [sys.executable, "-m", "tocsin.deploy", *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 3, done.stderr
+        assert f"told in two ways, see docs/witness.md: {both / 'forks'}" in done.stdout
     finally:
         world.stop_fanout(forking)
         world.start_fanout(words=TESTED)
