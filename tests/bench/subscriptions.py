@@ -64,6 +64,7 @@ def cost_us(count: int) -> float:
         worker="w",
         notary=lambda _subject, _notice: (b"", ()),
         secret=b"",
+        head=None,
     )
     return min(_round(context) for _ in range(ROUNDS + 1)) / ALERTS * 1e6
 

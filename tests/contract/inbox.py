@@ -6,19 +6,25 @@ In both, `hotline-se` publishes, `reader-00` sees it, and `reader-03` sees nothi
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
 from threading import Timer
 from typing import Any, Protocol
 
 import pytest
 
 from tests.world import takedown
+from tocsin.consumers.audit.logs import origin_of
+from tocsin.consumers.audit.note import Signer
 from tocsin.consumers.copies import Received, ReceivedKind
 from tocsin.consumers.errors import InboxError, RecordUnverified, SchemaTooNew
 from tocsin.consumers.inbox import Inbox
+from tocsin.consumers.memory import signed_head
 from tocsin.consumers.receipts import Receipt, item_of
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
@@ -69,6 +75,14 @@ class InboxStage(Protocol):
 
     def receipts(self) -> Sequence[Receipt]:
         """What members say came into their inboxes."""
+        ...
+
+    def test_line(self, member: str, checkpoint: str | None) -> None:
+        """Send a test of the line that carries this head, signed by the exchange."""
+        ...
+
+    def sealer(self) -> SigningKey:
+        """The sealer's key."""
         ...
 
     def plant(self, member: str, key: bytes, value: bytes | None, headers: RecordHeaders) -> None:
@@ -195,6 +209,28 @@ class InboxContract:
             assert inbox.last_sign_of_life > before
         [received] = _received(stage, test, include_tests=True)
         assert received.test
+
+    def test_heads_that_come_with_tests_are_compared(self, stage: InboxStage, tmp_path: Path) -> None:
+        """A log that grows is innocent; a second root of one size is kept as evidence, and alerts go on coming."""
+        log = Signer(origin_of("test", "audit.se"), stage.sealer())
+        told = [(3, b"a"), (3, b"a"), (7, b"b"), (5, b"c"), (7, b"d")]
+        notes = [signed_head(log, size, sha256(root).digest()).decode() for size, root in told]
+        stranger = Signer(log.name, SigningKey.generate("stranger"))
+        bundle, group = stage.member("reader-00"), _group()
+        with stage.inbox(bundle, group=group, state=tmp_path / "version") as inbox:
+            list(inbox)
+            inbox.counts.heads.clear()
+            for note in (*notes, None, "no note", signed_head(stranger, 3, sha256(b"x").digest()).decode()):
+                stage.test_line("reader-00", note)
+                time.sleep(0.002)  # what is told later has a later time
+            list(inbox)
+            assert inbox.counts.heads == {"new": 2, "same": 1, "went-back": 1, "forked": 1, "refused": 2}
+            [evidence] = inbox.last_forks
+            again = takedown(stage.member("hotline-se"), secrets.randbelow(10**9))
+            stage.publish(stage.member("hotline-se"), again)
+            assert again in [received.alert for received in inbox]
+        assert evidence.parent == tmp_path / "forks"
+        assert [(evidence / name).read_text() for name in ("seen", "offered")] == [notes[2], notes[4]]
 
     def test_a_tombstone_is_an_erasure(self, stage: InboxStage, planted: Inbox) -> None:
         """It is counted, handed out only if asked for, and has neither alert nor notice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -14,12 +15,15 @@ from pathlib import Path
 import yaml
 from confluent_kafka import Producer
 
+from tocsin.consumers.audit.note import Checkpoint, Note, Signer
 from tocsin.consumers.entry import Entry
 from tocsin.consumers.fanout import Fanout, FanoutSettings
 from tocsin.consumers.lane import Lane
+from tocsin.consumers.lane_records import line_test
 from tocsin.consumers.lane_transaction import RULE_HEADER, Context, Copy, Transaction
 from tocsin.consumers.lane_worker import LaneWorker
 from tocsin.consumers.ledger import Ledger
+from tocsin.consumers.memory import signed_head
 from tocsin.consumers.sight import Sight
 from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.watch import Topics
@@ -171,7 +175,35 @@ class OmittingWorker(LaneWorker):
         return OmittingLane(self.jurisdiction, ledger)
 
 
+class ForkingLane(Lane):
+    """Shows `reader-01` heads with another root, which the sealer's key has signed, too; beginning `above` a size."""
+
+    home: Path
+    above: int
+
+    def test_line(self, tx: Transaction, context: Context, every_ms: int) -> None:
+        """Tell all, and one of them something else."""
+        super().test_line(tx, context, every_ms)
+        if context.head is None:
+            return
+        told = Checkpoint.parse(Note.parse(context.head.encode()).text)
+        if told.size <= self.above:
+            return
+        log = Signer(told.origin, Bundle.load(self.home / "services" / "sealer").signing_key())
+        head = signed_head(log, told.size, hashlib.sha256(told.root).digest()).decode()
+        other = line_test(self.jurisdiction, replace(context, head=head), "reader-01")
+        tx.copies[:] = [other if (copy.member, copy.key) == (other.member, other.key) else copy for copy in tx.copies]
+
+
+class ForkingWorker(LaneWorker):
+    """A lane of an exchange that tells its record in two ways."""
+
+    def _new_lane(self, ledger: Ledger) -> Lane:
+        return ForkingLane(self.jurisdiction, ledger)
+
+
 VARIANTS = {
+    "forking": ForkingWorker,
     "leaking": LeakingWorker,
     "omitting": OmittingWorker,
     "no-transaction": NoTransactionWorker,
@@ -187,7 +219,9 @@ def run(variant: str) -> None:
     words = dict(zip(sys.argv[3::2], sys.argv[4::2], strict=True))
     home, policy_file, name = Path(words["--home"]), Path(words["--policy"]), words["--name"]
     policy = Policy.model_validate(yaml.safe_load(policy_file.read_text()))
-    settings = FanoutSettings(worker=name, name=name, lane_worker=VARIANTS[variant])
+    ForkingLane.home, ForkingLane.above = home, int(words.get("--above", 0))
+    line_test_s = float(words.get("--line-test", 3_600))
+    settings = FanoutSettings(worker=name, name=name, line_test_s=line_test_s, lane_worker=VARIANTS[variant])
     fanout = Fanout(Bundle.load(home / "services" / "fanout"), subscriptions(policy), settings)
     signal.signal(signal.SIGTERM, lambda *_: fanout.stop())
     fanout.run()

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 
 from tests.contract.inbox import InboxContract, RecordHeaders
 from tests.world import World, wait_until
+from tocsin.consumers.fanout import notary
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.receipts import Receipt
 from tocsin.consumers.receipts_reader import ReceiptsReader
@@ -28,6 +29,7 @@ from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.models import SiteTakenDown
 from tocsin.schemas.names import inbox_topic
+from tocsin.schemas.signing import SigningKey
 
 WAIT_S = 20
 KNOWN_S = 0.5
@@ -75,6 +77,18 @@ class WorldStage:
         """Read by the auditor."""
         with ReceiptsReader(self._world.service("auditor")) as reader:
             return reader.read()[1]
+
+    def test_line(self, member: str, checkpoint: str | None) -> None:
+        """With the fan-out's key."""
+        record = dict.fromkeys(("topic", "offset", "sha256", "lineage_id", "publisher", "reason", "detail"), None)
+        said = {"kind": "LINE_TEST", "member": member, "jurisdiction": "se", "issued_at": time.time_ns() // 1_000_000}
+        sign = notary(self._world.service("fanout").signing_key(), "test")
+        value, headers = sign("notice", {**record, **said, "checkpoint": checkpoint})
+        self.plant(member, b"line-test/se", value, headers)
+
+    def sealer(self) -> SigningKey:
+        """The service's."""
+        return self._world.service("sealer").signing_key()
 
     def plant(self, member: str, key: bytes, value: bytes | None, headers: RecordHeaders) -> None:
         """Append as the administrator."""

@@ -72,7 +72,12 @@ def _rights(login: str) -> Rights:
     if login == FANOUT:
         ledgers = {f"ledger.{lane}" for lane in LANES}
         return Rights(
-            {*alerts, *ledgers, *(f"outbox.{member}" for member in MEMBERS), "directory", "audit.acls"},
+            {
+                *alerts,
+                *ledgers,
+                *(f"outbox.{member}" for member in MEMBERS),
+                *("directory", "audit.acls", "audit.checkpoints"),
+            },
             {
                 *ledgers,
                 *(f"inbox.{member}" for member in MEMBERS),

@@ -1,8 +1,12 @@
-"""A member as a witness on a real exchange: it cosigns what continues, and finds a log that contradicts itself."""
+"""A member as a witness on a real exchange: it cosigns what continues, and finds a log that contradicts itself.
+
+So do two members that are none, by the heads that tests of their lines carry.
+"""
 
 from __future__ import annotations
 
 import functools
+import secrets
 import shutil
 import socket
 import stat
@@ -20,12 +24,15 @@ from confluent_kafka import Message
 
 from tests.load import publish
 from tests.world import World, running, small_policy, takedown, tocsin, wait_until
+from tocsin.consumers.audit.heads_kept import HEADS
 from tocsin.consumers.audit.logs import origin_of
 from tocsin.consumers.audit.note import Cosigner, Note, Signer, Verifier, open_checkpoint
 from tocsin.consumers.audit.sealed_log import CHECKPOINT, Folder, SealedLog
 from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.kafka import KafkaWriter
 from tocsin.consumers.outbox_records import COSIGNATURE, open_record
+from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord, Failure
 from tocsin.schemas.directory import Directory, VersionFloor
 from tocsin.schemas.names import CHECKPOINTS_TOPIC, outbox_topic
@@ -33,6 +40,7 @@ from tocsin.schemas.signing import SigningKey
 from tocsin.schemas.verify import Verifier as RecordVerifier
 
 TOPIC = "audit.se"
+TESTED = ("--line-test", "1")
 NUMBERS = iter(range(5_000, 6_000))
 
 
@@ -44,7 +52,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """An exchange of its own: a forged head stays in its topic, and other tests believe what they find there."""
-    with running(tmp_path_factory.mktemp("witness") / "home", small_policy()) as made:
+    with running(tmp_path_factory.mktemp("witness") / "home", small_policy(), words=TESTED) as made:
         yield made
 
 
@@ -210,6 +218,69 @@ def test_the_service_goes_on_and_says_how_far_it_is(world: World, served: str, t
     finally:
         process.terminate()
         assert process.wait(20) == 0
+
+
+def _shown(bundle: Path, size: int) -> set[str]:
+    """Read the inbox until a test of the line has brought a head of `size`. Gives what was found of all of them."""
+    told = f"{origin_of('test', TOPIC)}\n{size}\n"
+    options = {"acknowledge": False, "receipts": False, "include_tests": True, "group": secrets.token_hex(4)}
+    with Inbox(Bundle.load(bundle), timeout_s=20, **cast("Any", options)) as inbox:
+        for received in inbox:
+            if received.notice is not None and (received.notice["checkpoint"] or "").startswith(told):
+                return set(inbox.counts.heads)
+    raise AssertionError(f"no head of {size} entries came: {inbox.counts}")
+
+
+def _heads(bundle: Path, *words: str, code: int = 0) -> list[tuple[str, str]]:
+    rows = tocsin("audit", "heads", "--as", str(bundle), *words, code=code)
+    return [(row["from"], row["outcome"]) for row in rows if row["log"].startswith(TOPIC)]
+
+
+def test_two_members_find_a_split_view(world: World, tmp_path: Path) -> None:
+    """By the heads that tests of their lines carried: neither inbox alone can tell, and honest heads are innocent."""
+    ours, theirs = _bundle(world, "reader-00", tmp_path), _bundle(world, "reader-01", tmp_path)
+    mailed = tmp_path / "mailed.json"
+    size = _more_sealed(world)
+    assert _shown(ours, size) | _shown(theirs, size) <= {"new", "same"}
+    honest = [("inbox", "kept"), (CHECKPOINTS_TOPIC, "same")]
+    assert _heads(theirs, "--out", str(mailed)) == honest
+    assert _heads(ours, "--compare", str(mailed)) == [*honest, (str(mailed), "same")]
+
+    world.stop_fanouts()
+    forking = world.start_fanout("tests.faults.forking", "forking", words=(*TESTED, "--above", str(size)))
+    try:
+        world.wait_lanes(4)
+        size = _more_sealed(world)
+        assert _shown(ours, size) | _shown(theirs, size) <= {"new", "same"}
+        # they are told apart by the topic, too, if that is shown to all alike
+        assert (CHECKPOINTS_TOPIC, "forked") in _heads(theirs, "--out", str(mailed), code=3)
+        assert _heads(ours) == honest
+        assert (str(mailed), "forked") in _heads(ours, "--compare", str(mailed), code=3)
+        assert ("forks", "forked") in _heads(ours, code=3)
+        # whoever was shown both finds out alone
+        both = shutil.copytree(world.member("reader-00").path, tmp_path / "both")
+        shutil.copy(mailed, both / HEADS)
+        words = ["inbox", "--as", str(both), "--group", secrets.token_hex(4)]
+        done = subprocess.run(
+            [sys.executable, "-m", "tocsin.deploy", *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 3, done.stderr
+        assert f"told in two ways, see docs/witness.md: {both / 'forks'}" in done.stdout
+    finally:
+        world.stop_fanout(forking)
+        world.start_fanout(words=TESTED)
+    log = _log(world).verifier
+    evidence = next((ours / "forks").glob(f"{TOPIC}.{size}.*"))
+    seen, offered = (open_checkpoint((evidence / name).read_bytes(), log) for name in ("seen", "offered"))
+    assert (seen.size, offered.size) == (size, size)
+    assert seen.root != offered.root
+    world.wait_lanes(6)
+
+
+def _more_sealed(world: World) -> int:
+    """More alerts, decided and sealed. Gives how many entries the log has."""
+    _more(world)
+    return open_checkpoint((world.home / "sealer" / TOPIC / CHECKPOINT).read_bytes(), _log(world).verifier).size
 
 
 def test_another_history_by_the_same_key_is_found(world: World, tmp_path: Path) -> None:

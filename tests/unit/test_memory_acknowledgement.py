@@ -170,6 +170,7 @@ NOTICE = Notice(
     publisher="hotline-se",
     reason=None,
     detail=None,
+    checkpoint=None,
 )
 
 

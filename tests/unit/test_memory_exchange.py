@@ -15,6 +15,8 @@ import pytest
 from tests.contract.inbox import InboxContract, RecordHeaders
 from tests.world import revised, takedown
 from tocsin.consumers import Inbox, InboxError
+from tocsin.consumers.audit.heads_kept import HEADS, HeadsKept
+from tocsin.consumers.audit.note import Checkpoint, Note
 from tocsin.consumers.memory import MemoryExchange
 from tocsin.consumers.receipts import Receipt
 from tocsin.consumers.subscriptions import Subscription
@@ -75,6 +77,14 @@ class MemoryStage:
     def receipts(self) -> Sequence[Receipt]:
         """All of them."""
         return self.exchange.receipts()
+
+    def test_line(self, member: str, checkpoint: str | None) -> None:
+        """As the exchange does."""
+        self.exchange.test_line(member, checkpoint=checkpoint)
+
+    def sealer(self) -> SigningKey:
+        """The exchange's own."""
+        return self.exchange.sealer_key
 
     def plant(self, member: str, key: bytes, value: bytes | None, headers: RecordHeaders) -> None:
         """Append to an inbox."""
@@ -195,6 +205,40 @@ def test_a_line_test_is_a_sign_of_life(stage: MemoryStage, exchange: MemoryExcha
         [received] = inbox
     assert received.test
     assert received.notice is not None
+
+
+def test_a_line_test_carries_the_head_of_the_record(
+    stage: MemoryStage, exchange: MemoryExchange, tmp_path: Path
+) -> None:
+    """None before the record is sealed; then all members get the same, and it grows with the decisions."""
+    exchange.test_line("reader-00")
+    for number in range(2):
+        stage.publish(stage.member("hotline-se"), takedown(stage.member("hotline-se"), number))
+        exchange.seal()
+        for member in ("reader-00", "reader-03"):
+            exchange.test_line(member)
+    for member in ("reader-00", "reader-03"):
+        with exchange.inbox(stage.member(member), state=tmp_path / member / "version", include_tests=True) as inbox:
+            shown = [received.notice["checkpoint"] for received in inbox if received.notice is not None]
+            assert inbox.counts.heads == {"new": 2}
+        notes = [note for note in shown if note is not None]
+        assert len(shown) - len(notes) == (member == "reader-00")
+        assert [Checkpoint.parse(Note.parse(note.encode()).text).size for note in notes] == [1, 2]
+    reader, other = (HeadsKept(tmp_path / member / HEADS).read() for member in ("reader-00", "reader-03"))
+    assert [one.note for one in reader["audit.se"]] == [one.note for one in other["audit.se"]]
+
+
+def test_what_cannot_be_kept_stops_no_reader(stage: MemoryStage, exchange: MemoryExchange, tmp_path: Path) -> None:
+    """A damaged file is counted and left as it is."""
+    exchange.seal()
+    exchange.test_line("reader-00")
+    alert = takedown(stage.member("hotline-se"), 1)
+    stage.publish(stage.member("hotline-se"), alert)
+    (tmp_path / HEADS).write_text("damaged")
+    with exchange.inbox(stage.member("reader-00"), state=tmp_path / "version") as inbox:
+        assert [received.alert for received in inbox] == [alert]
+        assert inbox.counts.heads == {"not-kept": 1}
+    assert (tmp_path / HEADS).read_text() == "damaged"
 
 
 def test_a_notice_to_somebody_else_is_not_handed_out(stage: MemoryStage, exchange: MemoryExchange) -> None:

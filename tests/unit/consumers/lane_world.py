@@ -131,6 +131,7 @@ class LaneWorld:
         self.disputes: tuple[Disputed, ...] = ()
         self.holds = Holds()
         self.gains_max = 1_000
+        self.head: str | None = None
         self.released: dict[str, int] = {}
         self.made: dict[str, int] = dict.fromkeys(map(str, MEMBERS), 0)
         self.subscriptions: Mapping[str, Subscription] = {**EVERYTHING, **asking}
@@ -204,6 +205,7 @@ class LaneWorld:
             worker="w",
             notary=_notary,
             secret=b"secret",
+            head=self.head,
         )
 
     def read(self, topics: Collection[str] = TOPICS, most: int = 1_000) -> None:

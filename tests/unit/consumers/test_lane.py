@@ -412,11 +412,13 @@ def test_a_line_is_tested_now_and_then_and_never_owed() -> None:
     world = LaneWorld(ALL_GREEN)
     world.gone = {BANK}
     for passed in (0, 1, 999, 1):
+        world.head = f"the head at {passed}" if passed else None
         world.now_ms += passed
         context = world.context()
         tx = world.lane.begin(context)
         world.lane.test_line(tx, context, 1_000)
         assert {copy.member for copy in tx.copies} == ({*MEMBERS} - {BANK} if passed in (0, 999) else set())
+        assert {decode(copy.value or b"")[1]["checkpoint"] for copy in tx.copies} <= {world.head}
         world.ledger += tx.ledger_records()
         world.take_over()
     assert not world.lane.due

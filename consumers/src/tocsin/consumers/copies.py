@@ -36,7 +36,8 @@ class Notice(TypedDict):
     """What the exchange itself has to say: REJECTED, WITHDRAWN, DISPUTED, LINE_TEST.
 
     An alert of yours was rejected; one you hold is withdrawn; one of yours is disputed by a holder; your line works.
-    `issued_at` is milliseconds since 1970. `topic` and `offset` name the record concerned, `detail` field and rule.
+    `issued_at` is milliseconds since 1970. `topic` and `offset` name the record concerned, `detail` field and rule. The
+    `checkpoint` of a LINE_TEST is the newest head of the log that seals the record of `jurisdiction`, a signed note.
     """
 
     notice_id: str
@@ -51,6 +52,7 @@ class Notice(TypedDict):
     publisher: str | None
     reason: str | None
     detail: str | None
+    checkpoint: str | None
 
 
 class ReceivedKind(StrEnum):

@@ -21,6 +21,7 @@ from tocsin.consumers.entry import Headers
 from tocsin.consumers.fanout_metrics import FanoutMetrics
 from tocsin.consumers.fanout_watch import Watch
 from tocsin.consumers.gains import GAINS_MAX
+from tocsin.consumers.heads_watch import HeadsWatcher
 from tocsin.consumers.health import Checks, Health
 from tocsin.consumers.lane_report import LaneReport
 from tocsin.consumers.lane_transaction import Notary
@@ -116,7 +117,11 @@ class Fanout:
         directory = DirectoryWatcher(config, bundle.coalition, bundle.roots, floor)
         outboxes = OutboxWatcher(config, topics, directory, subscriptions, group=GROUP)
         self._watch = Watch(
-            SightWatcher(config, SnapshotLog(config, settings.worker).keep), topics, directory, outboxes
+            SightWatcher(config, SnapshotLog(config, settings.worker).keep),
+            topics,
+            directory,
+            outboxes,
+            HeadsWatcher(config, directory, group=GROUP),
         )
         self._stop_asked = threading.Event()
         self._lanes: dict[str, LaneWorker] = {}
@@ -163,7 +168,9 @@ class Fanout:
             self._watch.close()
 
     def _looked(self, look: Look) -> None:
-        self._pulses[look.watch].beat()
+        # nothing waits for the heads of the record, so nobody starts it again because of them
+        if look.watch in self._pulses:
+            self._pulses[look.watch].beat()
         self.metrics.turned(look.watch, time.time())
         self.metrics.looked(look)
 

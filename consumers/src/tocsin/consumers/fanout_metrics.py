@@ -91,6 +91,10 @@ class FanoutMetrics(Metrics):
 
     # -- transactions ------------------------------------------------------------------------------------------------
 
+    def line_tested(self, lane: str, *, with_head: bool) -> None:
+        """Note that a lane's members are told that their line is alive, with the head of its log or without."""
+        self.counter("tocsin_line_tests_total").labels(lane, "yes" if with_head else "no").inc()
+
     def committed(self, lane: str, tx: Transaction, times: Mapping[tuple[str, int], int], owed: int) -> None:
         """Count what `tx` wrote, after which `owed` decisions are owed.
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.heads_watch import HeadsWatcher
 from tocsin.consumers.health import Checks
 from tocsin.consumers.outbox_watch import OutboxWatcher
-from tocsin.consumers.watch import Look, SightWatcher, TopicWatcher
+from tocsin.consumers.watch import Look, SightWatcher, TopicWatcher, Watcher
 
 # The 5 s bound on revocation: a snapshot may be this old when copies are produced, and these have 3 s to be appended.
 SIGHT_AGE_MAX_S: Final = 1.5
@@ -24,22 +25,28 @@ class Watch:
     topics: TopicWatcher
     directory: DirectoryWatcher
     outboxes: OutboxWatcher
+    heads: HeadsWatcher
+
+    @property
+    def _all(self) -> tuple[Watcher, ...]:
+        return (self.sight, self.topics, self.directory, self.outboxes, self.heads)
 
     def start(self, observe: Callable[[Look], None]) -> None:
         """Start all; `observe` is told of every look."""
-        for watcher in (self.sight, self.topics, self.directory, self.outboxes):
+        for watcher in self._all:
             watcher.observe = observe
             watcher.start()
 
     def stop(self) -> None:
         """Ask all to stop."""
-        for watcher in (self.sight, self.topics, self.directory, self.outboxes):
+        for watcher in self._all:
             watcher.stop()
 
     def close(self) -> None:
         """Stop all, and wait for those that hold a connection."""
         self.stop()
         self.outboxes.close()
+        self.heads.close()
         self.directory.close()
 
     def checks(self) -> Checks:

@@ -14,9 +14,11 @@ from typing import Final, Self
 
 import structlog
 
+from tocsin.consumers.audit.heads_kept import HEADS, HeadsKept
 from tocsin.consumers.copies import CopyVerifier, Notice, Received, ReceivedKind
 from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
 from tocsin.consumers.errors import DirectoryUnreadable, InboxError, OutboxError, RecordUnverified
+from tocsin.consumers.inbox_heads import InboxHeads
 from tocsin.consumers.kafka import KafkaReader
 from tocsin.consumers.outbox import Outbox
 from tocsin.consumers.receipting import ReadFrom, Receipting
@@ -31,6 +33,7 @@ READY_S_MAX: Final = 30.0
 """How long a reader that does not follow waits for the brokers, or for another reader of its group."""
 DIRECTORY_EVERY_S: Final = 30.0
 UNVERIFIED_KEPT: Final = 100
+FORKS_KEPT: Final = 100
 _POLL_S: Final = 0.2
 _END_S: Final = 5.0
 
@@ -48,13 +51,17 @@ class Unverified:
 
 @dataclass(slots=True)
 class Counts:
-    """What has been found since the inbox was opened; `unverified` by reason, `tests` whether handed out or not."""
+    """What has been found since the inbox was opened; `unverified` by reason, `tests` whether handed out or not.
+
+    `heads` are those that tests of the line carry, by what was found of each.
+    """
 
     alerts: int = 0
     notices: int = 0
     tests: int = 0
     erasures: int = 0
     unverified: Counter[str] = field(default_factory=Counter[str])
+    heads: Counter[str] = field(default_factory=Counter[str])
 
 
 class Inbox:
@@ -80,6 +87,12 @@ class Inbox:
     By itself it also tells the exchange, signed, what came into the inbox, so that it can be compared with what was
     decided: at most once a minute or every 500 copies, and on `close`. A receipt that cannot be sent is sent later, and
     holds nothing up. Switch it off with `receipts`; `read_from` reads a topic from an offset, from Kafka by default.
+
+    Tests of the line carry the newest head of the sealed record. It is kept in `heads.json`, beside `state`, and
+    compared with what was shown before of the same size. One that differs shows that the record was told in two ways:
+    it is counted (`counts.heads`), logged as an error and kept as evidence (`last_forks` has the folders), and stops
+    nothing. Heads of other sizes are not compared: that is a witness's work. `tocsin audit heads` compares with what
+    others were shown.
 
     `follow` waits for more, for ever or until nothing has come for `timeout_s`; otherwise iteration ends where the
     inbox ends. `state` remembers the highest directory version seen; it is in the bundle by default. `reader` and
@@ -107,6 +120,7 @@ class Inbox:
     ) -> None:
         self.counts = Counts()
         self.last_unverified: deque[Unverified] = deque(maxlen=UNVERIFIED_KEPT)
+        self.last_forks: deque[Path] = deque(maxlen=FORKS_KEPT)
         self.last_sign_of_life: datetime | None = None
         self.group = f"{bundle.member}.{group}"
         self._bundle = bundle
@@ -128,8 +142,10 @@ class Inbox:
             self._receipting = Receipting(bundle.member, self.group, self._receive, read_from, now_ms)
         self._reader: Reader = reader or KafkaReader(bundle.kafka_config(), self._topic, self.group)
         directory = directory or KafkaReader(bundle.kafka_config(), DIRECTORY_TOPIC, None)
-        floor = VersionFloor(state or bundle.path / "directory-version")
+        state = state or bundle.path / "directory-version"
+        floor = VersionFloor(state)
         self._directory = DirectoryReader(directory, bundle.coalition, bundle.roots, floor, now_ms)
+        self._heads = InboxHeads(HeadsKept(state.with_name(HEADS)), self._directory)
         self._verifies: tuple[Directory, CopyVerifier] | None = None
         self._undone: BusRecord | None = None
         self._place = self._kept = 0
@@ -360,12 +376,21 @@ class Inbox:
         self.last_sign_of_life = received.appended_at
         if received.kind is ReceivedKind.SIGHT:
             return False  # see `read_sight`
+        if received.notice is not None:
+            self._note_head(received.notice)
         self.counts.tests += received.test
         if received.kind is ReceivedKind.ALERT:
             self.counts.alerts += not received.test
         else:
             self.counts.notices += not received.test
         return self._include_tests or not received.test
+
+    def _note_head(self, notice: Notice) -> None:
+        taken = self._heads.take(notice)
+        if taken is not None:
+            self.counts.heads[taken.found.value] += 1
+        if taken is not None and taken.evidence is not None:
+            self.last_forks.append(taken.evidence)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,9 @@ from tocsin.schemas.verify import Verified
 SALT_BYTES: Final = 16
 SIGHT_PREFIX: Final = "sight/"
 _DECISION: Final = schema("decision")
-_OF_NO_RECORD: Final = dict.fromkeys(("topic", "offset", "sha256", "lineage_id", "publisher", "reason", "detail"), None)
+_OF_NOTHING: Final = dict.fromkeys(
+    ("topic", "offset", "sha256", "lineage_id", "publisher", "reason", "detail", "checkpoint"), None
+)
 
 
 def record_decision(
@@ -180,8 +182,9 @@ def withdrawal(lane: str, context: Context, entry: Entry, member: str) -> Copy:
 
 
 def line_test(lane: str, context: Context, member: str) -> Copy:
-    """The signed word to `member` that its line is alive."""
-    return _copy(context, member, f"line-test/{lane}", _notice(lane, context, "LINE_TEST", member))
+    """The signed word to `member` that its line is alive, with the head of the lane's log that all are shown."""
+    notice = {**_notice(lane, context, "LINE_TEST", member), "checkpoint": context.head}
+    return _copy(context, member, f"line-test/{lane}", notice)
 
 
 def sight_told(lane: str, context: Context, member: str, topics: list[str]) -> Copy:
@@ -193,7 +196,7 @@ def sight_told(lane: str, context: Context, member: str, topics: list[str]) -> C
 
 
 def _notice(lane: str, context: Context, kind: str, member: str) -> dict[str, Any]:
-    return {**_OF_NO_RECORD, "kind": kind, "member": member, "jurisdiction": lane, "issued_at": context.now_ms}
+    return {**_OF_NOTHING, "kind": kind, "member": member, "jurisdiction": lane, "issued_at": context.now_ms}
 
 
 def _copy(context: Context, member: str, key: str, notice: Mapping[str, Any]) -> Copy:

@@ -66,6 +66,10 @@ class LaneReport:
         times = self._arrivals.settle(tx.tally, time.time_ns() // 1_000_000)
         self._metrics.committed(self._lane, tx, times, len(lane.due))
 
+    def line_tested(self, *, with_head: bool) -> None:
+        """Members are told that their line is alive, with the head of the lane's log or without."""
+        self._metrics.line_tested(self._lane, with_head=with_head)
+
     def stopped(self, *, stopped: bool) -> None:
         """Deliveries have been stopped, or go on."""
         self._metrics.stopped(self._lane, stopped=stopped)

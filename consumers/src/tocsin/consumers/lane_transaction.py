@@ -65,7 +65,8 @@ class Context:
 
     `inboxes` are the inboxes that take copies now, member -> topic id. `gains_max` says how many live alerts a member
     may be given at once because it has gained them. `notary` turns a notice into signed bytes. `secret` is random, and
-    new for each transaction: of it come the salts of its decisions.
+    new for each transaction: of it come the salts of its decisions. `head` is the newest of the log that seals the
+    lane's decisions, a signed note, if one is known.
     """
 
     sight: Sight
@@ -79,6 +80,7 @@ class Context:
     worker: str
     notary: Notary
     secret: bytes
+    head: str | None
 
 
 @dataclass(slots=True)

@@ -108,6 +108,7 @@ class LaneWorker(threading.Thread):
         self._refusals = _Refusals()
         self._log = structlog.get_logger().bind(lane=jurisdiction, worker=exchange.worker)
         self._stale = ""
+        self._headless = False
         self._held: Mapping[str, int] = {}
 
     def stop(self) -> None:
@@ -248,6 +249,7 @@ class LaneWorker(threading.Thread):
             worker=self._exchange.worker,
             notary=self._exchange.notary,
             secret=secrets.token_bytes(),
+            head=self._watch.heads.of(self.jurisdiction),
         )
 
     def _note_stale(self, reason: str) -> None:
@@ -274,7 +276,21 @@ class LaneWorker(threading.Thread):
         if tells:
             lane.test_line(tx, context, self._exchange.line_test_ms)
             lane.tell_sight(tx, context)
+        if tx.mark.tested_at != tx.mark_before.tested_at:
+            self._report_head(context.head)
         return tx
+
+    def _report_head(self, head: str | None) -> None:
+        """Say when tests of the line begin to lack the head of the lane's log, and when they have it again."""
+        self.report.line_tested(with_head=head is not None)
+        if (head is None) is self._headless:
+            return
+        self._headless = head is None
+        if self._headless:
+            remedy = "run `tocsin audit seal`, and `tocsin policy apply` of this release for READ on audit.checkpoints"
+            self._log.warning("line_tested_without_head", remedy=remedy)
+        else:
+            self._log.info("line_tested_with_head")
 
     def _write(self, pair: TransactionPair, lane: Lane, tx: Transaction) -> None:
         if not tx.empty:

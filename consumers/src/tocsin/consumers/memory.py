@@ -11,11 +11,16 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tocsin.consumers.acl import AclRow, AclSet
+from tocsin.consumers.audit.facts import seal_of
+from tocsin.consumers.audit.logs import SEALER, origin_of
+from tocsin.consumers.audit.merkle import leaf_hash, root_of
+from tocsin.consumers.audit.note import Checkpoint, Note, Signer
 from tocsin.consumers.directory_reader import wall_clock_ms
 from tocsin.consumers.fanout import notary
 from tocsin.consumers.gains import GAINS_MAX
@@ -45,6 +50,7 @@ from tocsin.schemas.directory import (
 from tocsin.schemas.errors import Rejection
 from tocsin.schemas.memory import MemoryBus, MemoryWriter, Operation, Resource
 from tocsin.schemas.names import (
+    CHECKPOINTS_TOPIC,
     DELIVERY_HOST,
     DIRECTORY_TOPIC,
     AlertTopic,
@@ -92,11 +98,14 @@ class MemoryExchange:
         self._now_ms = now_ms
         self._root = SigningKey.generate(ROOT_SIGNER)
         self._key = SigningKey.generate(EXCHANGE)
+        self.sealer_key = SigningKey.generate(SEALER)
         self._token_key = TokenKey("private-test", "private", secrets.token_bytes(32))
         self._lanes: dict[str, Lane] = {}
         self._sight: tuple[frozenset[AclRow], Sight] | None = None
         self.bus.create_topic(DIRECTORY_TOPIC)
-        self.publish_directory(self._with(DirectoryMember(EXCHANGE, "exchange", "eu", "ACTIVE"), self._key))
+        self.bus.create_topic(CHECKPOINTS_TOPIC)
+        for name, key in ((EXCHANGE, self._key), (SEALER, self.sealer_key)):
+            self.publish_directory(self._with(DirectoryMember(name, name, "eu", "ACTIVE"), key))
 
     # -- the coalition -----------------------------------------------------------------------------------------------
 
@@ -237,11 +246,34 @@ class MemoryExchange:
                 ledger.apply(record.key or b"", record.value)
             self._lanes[jurisdiction] = Lane(jurisdiction, ledger)
 
-    def test_line(self, member: str) -> None:
-        """Send a signed LINE_TEST notice, as the exchange does at least hourly."""
+    def test_line(self, member: str, *, checkpoint: str | None = None) -> None:
+        """Send a signed LINE_TEST notice, as the exchange does at least hourly.
+
+        It carries the newest head of the record, if `seal` has made one, or the one that is given here: so the members'
+        handling of a record that is told in two ways can be tested.
+        """
         place = self.directory.members[member].jurisdiction
-        copy = line_test(place, self._context(place), member)
+        context = self._context(place)
+        copy = line_test(place, replace(context, head=checkpoint or context.head), member)
         self.bus.append(copy.topic, copy.key, copy.value, copy.headers)
+
+    def seal(self) -> None:
+        """Sign the head of the log of each lane's decisions; tests of the line carry it from then on."""
+        for place in self._lanes:
+            topic = audit_topic(place)
+            log = Signer(origin_of(self.directory.coalition, topic), self.sealer_key)
+            leaves = [leaf_hash(seal_of(record)) for record in self.bus.records(topic)]
+            self.show_head(topic, signed_head(log, len(leaves), root_of(leaves)))
+
+    def show_head(self, topic: str, note: bytes) -> None:
+        """Hand out a signed head of a topic's log."""
+        origin = origin_of(self.directory.coalition, topic)
+        self.bus.append(CHECKPOINTS_TOPIC, origin.encode(), note)
+
+    def _head(self, jurisdiction: str) -> str | None:
+        origin = origin_of(self.directory.coalition, audit_topic(jurisdiction)).encode()
+        notes = [record.value for record in self.bus.records(CHECKPOINTS_TOPIC) if record.key == origin]
+        return notes[-1].decode() if notes and notes[-1] is not None else None
 
     def tell_sight(self, member: str) -> None:
         """Send what `member` may be given, signed, as the exchange does when that changes."""
@@ -311,6 +343,7 @@ class MemoryExchange:
             worker="memory",
             notary=notary(self._key, self.directory.coalition),
             secret=secrets.token_bytes(),
+            head=self._head(jurisdiction),
         )
 
     def _read_outboxes(self) -> None:
@@ -354,6 +387,12 @@ class MemoryExchange:
         return _Judged(source, alert, sha256)
 
 
+def signed_head(log: Signer, size: int, root: bytes) -> bytes:
+    """The signed head of a log of `size` entries."""
+    text = Checkpoint(log.name, size, root).text()
+    return Note(text, (log.sign(text),)).encode()
+
+
 def _row(permission: str, member: str, operation: str, name: str, *, kind: str = "TOPIC", host: str = "*") -> AclRow:
     """An ACL; a name that ends with `.` is a prefix."""
     pattern = "PREFIXED" if name.endswith(".") else "LITERAL"
@@ -361,7 +400,7 @@ def _row(permission: str, member: str, operation: str, name: str, *, kind: str =
 
 
 def _member_rows(member: str, jurisdiction: str, publishes: tuple[AlertType, ...]) -> Iterator[AclRow]:
-    for topic in (inbox_topic(member), DIRECTORY_TOPIC):
+    for topic in (inbox_topic(member), DIRECTORY_TOPIC, CHECKPOINTS_TOPIC):
         yield _row("ALLOW", member, "READ", topic)
     yield _row("ALLOW", member, "WRITE", outbox_topic(member))
     yield _row("ALLOW", member, "READ", outbox_topic(member))

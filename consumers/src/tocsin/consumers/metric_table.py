@@ -150,6 +150,13 @@ _DELIVERING: Final = (
         "members",
         "Members refused an alert by decisions committed.",
     ),
+    _counter(
+        "tocsin_line_tests_total",
+        _FANOUT,
+        ("lane", "head"),
+        "tests",
+        "Tests of the line begun, by whether they carry the head of the lane's log (yes, no).",
+    ),
     _gauge("tocsin_owed_seqs", _FANOUT, ("lane",), "decisions", "Decisions whose copies are not written yet."),
     _gauge("tocsin_behind_members", _FANOUT, ("lane",), "members", "Members whose inbox refuses copies."),
     _gauge(

@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 
 
 class Notice(TypedDict):
-    """What the exchange itself tells a member. `detail` names field and rule, never content."""
+    """What the exchange itself tells a member. `detail` names field and rule, never content; `checkpoint` is a note."""
 
     notice_id: str
     kind: Literal["REJECTED", "WITHDRAWN", "LINE_TEST", "DISPUTED"]
@@ -24,6 +24,7 @@ class Notice(TypedDict):
     publisher: str | None
     reason: str | None
     detail: str | None
+    checkpoint: str | None
 
 
 class Sight(TypedDict):

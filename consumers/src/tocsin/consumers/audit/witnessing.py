@@ -2,7 +2,7 @@
 
 witness.json            the newest head of each log that was cosigned; whoever loses it must take another key
 cosigned/<topic>        that head with the cosignature, once it has been handed out
-forks/<topic>.<...>/    two heads of one log of which neither continues the other: `seen` and `offered`
+forks/                  two heads of one log of which neither continues the other (`evidence`)
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Final, TypeAlias
 import structlog
 
 from tocsin.consumers.audit.cosigned import Cosigned, witness_name
+from tocsin.consumers.audit.evidence import keep_fork, kept_forks
 from tocsin.consumers.audit.logs import is_sealed, origin_of
 from tocsin.consumers.audit.merkle import consistency_proof
 from tocsin.consumers.audit.note import Checkpoint, Cosigner, Note, Verifier
-from tocsin.consumers.audit.shown import Compared, Fork, Shown, Unproved, compare, continues_by, opened
+from tocsin.consumers.audit.shown import Compared, Shown, Unproved, compare, continues_by, opened
 from tocsin.consumers.audit.tile_source import Source, Tiles
 from tocsin.consumers.audit.tiles import Fetch, hashes_of
 from tocsin.consumers.audit.witness import Witness
 from tocsin.consumers.errors import LogForked, LogInvalid, NoteInvalid, TilesUnreadable
-from tocsin.schemas.files import sync_folder, write_file
+from tocsin.schemas.files import write_file
 from tocsin.schemas.signing import SigningKey
 
 COSIGNED: Final = "cosigned"
-FORKS: Final = "forks"
 
 log = structlog.get_logger()
 
@@ -100,7 +100,7 @@ class Witnessing:
     @property
     def forks(self) -> int:
         """How many contradictions were ever found: the folders of evidence that are there."""
-        return len([*(self._state.parent / FORKS).glob("*")])
+        return len(kept_forks(self._state.parent))
 
     def take(self, notes: Iterable[bytes]) -> None:
         """Take in heads that were shown since, in their order. They wait until a look has compared them."""
@@ -167,7 +167,7 @@ class Witnessing:
             compared = compare(seen, shown, continues_by(fetch))
         except TilesUnreadable as failure:
             compared = Compared(seen, unproved=[Unproved(one, str(failure)) for one in shown])
-        forks = [(fork.offered, self._keep(topic, fork)) for fork in compared.forks]
+        forks = [(fork.offered, keep_fork(self._state.parent, topic, fork)) for fork in compared.forks]
         return compared.newest, Looked(forks=forks, unproved=compared.unproved)
 
     def _cosign(self, topic: str, newest: Shown, fetch: Fetch, at_s: int) -> None:
@@ -188,16 +188,6 @@ class Witnessing:
 
     def _cosigned(self, topic: str) -> Path:
         return self._state.parent / COSIGNED / topic
-
-    def _keep(self, topic: str, fork: Fork) -> Path:
-        """Write down both heads."""
-        head = fork.offered.head
-        folder = self._state.parent / FORKS / f"{topic}.{head.size}.{head.root.hex()[:16]}"
-        write_file(folder / "seen", fork.seen.note)
-        write_file(folder / "offered", fork.offered.note)
-        sync_folder(folder)
-        log.error("log_forked", topic=topic, seen=fork.seen.head.size, offered=head.size, evidence=str(folder))
-        return folder
 
     # -- what is known -----------------------------------------------------------------------------------------------
 

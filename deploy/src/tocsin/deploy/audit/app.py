@@ -8,6 +8,7 @@ from tocsin.deploy.audit.access_command import access
 from tocsin.deploy.audit.archive_command import archive_record
 from tocsin.deploy.audit.ask_commands import index_record, overdue, refusals, report_month, seen_by, trace, who_saw
 from tocsin.deploy.audit.export_command import export_record
+from tocsin.deploy.audit.heads_command import heads
 from tocsin.deploy.audit.prove_command import check, prove
 from tocsin.deploy.audit.receipts_command import receipts
 from tocsin.deploy.audit.seal_command import seal
@@ -23,6 +24,7 @@ audit_app.command()(ship)
 audit_app.command()(access)
 audit_app.command()(receipts)
 audit_app.command()(witness)
+audit_app.command()(heads)
 audit_app.command()(prove)
 audit_app.command()(check)
 audit_app.command(name="index")(index_record)

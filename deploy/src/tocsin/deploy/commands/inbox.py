@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,6 +13,8 @@ from tocsin.consumers.inbox import Inbox
 from tocsin.deploy.commands.publish import AsOption
 from tocsin.deploy.output import Output, OutputOption, console, log_beside_output
 from tocsin.schemas.bundle import Bundle
+
+FORKED: Final = 3
 
 
 def inbox(
@@ -25,7 +27,7 @@ def inbox(
 ) -> None:
     """Show what is new in your inbox, each record verified; what was shown is not shown again.
 
-    Exits with 1 when a record failed verification.
+    Exit codes: 1 a record failed verification, 3 a head of the sealed record contradicts one that was shown before.
     """
     log_beside_output()
     reading = Inbox(Bundle.load(bundle), follow=follow, include_tests=include_tests, include_erasures=True, group=group)
@@ -36,6 +38,8 @@ def inbox(
             _print(received, output)
     if output is Output.TABLE:
         _say(_summary(reading))
+    if reading.last_forks:
+        raise typer.Exit(FORKED)
     if reading.unverified:
         raise typer.Exit(1)
 
@@ -90,4 +94,7 @@ def _summary(reading: Inbox) -> str:
     seen = f"{counts.alerts} alerts, {counts.notices} notices, {counts.erasures} erasures, {counts.tests} test records"
     alive = f"; last sign of life {reading.last_sign_of_life:%Y-%m-%d %H:%M:%S}" if reading.last_sign_of_life else ""
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(reading.unverified.items()))
-    return seen + alive + (f"\nnot verified, not shown: {refused}" if refused else "")
+    forks = "".join(
+        f"\nthe record was told in two ways, see docs/witness.md: {folder}" for folder in reading.last_forks
+    )
+    return seen + alive + (f"\nnot verified, not shown: {refused}" if refused else "") + forks

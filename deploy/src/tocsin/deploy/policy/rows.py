@@ -65,7 +65,9 @@ def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
     # what the ACLs were that it decided by, and what of that is there already
     for operation in ("WRITE", "READ"):
         yield acl_row(FANOUT, operation, "TOPIC", ACL_AUDIT_TOPIC)
-    yield acl_row(FANOUT, "READ", "TOPIC", DIRECTORY_TOPIC)
+    # the head of each lane's log, which it passes on when it tests the line
+    for topic in (DIRECTORY_TOPIC, CHECKPOINTS_TOPIC):
+        yield acl_row(FANOUT, "READ", "TOPIC", topic)
     yield acl_row(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.")
     yield acl_row(FANOUT, "READ", "GROUP", "fanout.")
     yield acl_row(FANOUT, "DESCRIBE", "CLUSTER", "kafka-cluster")
