@@ -199,7 +199,12 @@ def _once(decisions: Sequence[Mapping[str, Any]]) -> frozenset[tuple[str, int]]:
 
 
 def directory_record(
-    version: int = 1, *, revoked: bool = False, trusted: int = -1, untrusted: Mapping[str, int] = {}
+    version: int = 1,
+    *,
+    revoked: bool = False,
+    trusted: int = -1,
+    untrusted: Mapping[str, int] = {},
+    keys: Mapping[str, SigningKey] = KEYS,
 ) -> BusRecord:
     """A directory with the sealer's key and those of who tells, signed by both roots.
 
@@ -208,8 +213,8 @@ def directory_record(
     key = DirectoryKey(
         SEALING.key_id, SEALER, SEALING.public, 0, NOW_MS + 10**12, revoked, {CHECKPOINTS_TOPIC: trusted}
     )
-    members = {member: DirectoryMember(member, "bank", LANE, "ACTIVE") for member in TELLERS}
-    keys = {
+    members = {member: DirectoryMember(member, "bank", LANE, "ACTIVE") for member in keys}
+    found = {
         own.key_id: DirectoryKey(
             own.key_id,
             member,
@@ -219,9 +224,9 @@ def directory_record(
             member in untrusted,
             {outbox_topic(member): untrusted.get(member, -1)},
         )
-        for member, own in KEYS.items()
+        for member, own in keys.items()
     }
-    document = Directory(COALITION, version, NOW_MS, NOW_MS + 10**12, members, {key.key_id: key, **keys})
+    document = Directory(COALITION, version, NOW_MS, NOW_MS + 10**12, members, {key.key_id: key, **found})
     value, headers = sign_directory(document, ROOTS)
     return BusRecord(DIRECTORY_TOPIC, version, DIRECTORY_TOPIC.encode(), value, tuple(headers), NOW_MS)
 
