@@ -58,6 +58,18 @@ def _compared(world: World, *words: str, code: int) -> tuple[list[dict[str, Any]
     return found, {row["member"]: row for row in rows if "finding" not in row}
 
 
+def _exported(world: World) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is found in an export, offline; nothing is sealed here, which is a fault as well."""
+    folder = world.home / "exported"
+    tocsin("audit", "export", str(folder), "--home", str(world.home), "--settle", "0")
+    rows = tocsin("audit", "verify", str(folder), "--bundle", str(world.member("reader-00").path), code=3)
+    found = {(row["check"], row["of"]): row for row in rows}
+    told = {of: row["result"] for (check, of), row in found.items() if check == "receipts"}
+    assert told == {f"outbox.{reader}": "passed" for reader in READERS if f"outbox.{reader}" in told}
+    assert "outbox.reader-00" in told
+    return found
+
+
 def _published(world: World, count: int, first: int = 0) -> list[SiteTakenDown]:
     bundle = world.member("hotline-se")
     alerts = [takedown(bundle, first + number) for number in range(count)]
@@ -104,6 +116,14 @@ def test_a_copy_outside_any_decision_is_found(home: Path) -> None:
         assert (one["finding"], one["member"], one["place"]) == ("UNDECIDED", "reader-03", f"{alert.topic.name}/0")
         assert one["inbox_offset"] is not None
         assert coverage["reader-00"]["covered"] == "100.0%"
+        exported = _exported(world)
+        fault = exported["delivered", "inbox.reader-03"]
+        assert fault["result"] == "failed"
+        assert fault["what"].startswith(
+            f"UNDECIDED: offset {one['inbox_offset']} of the inbox, of {alert.topic.name}/0: no decision gives it"
+        )
+        assert fault["first fault"].startswith("outbox.reader-03.jsonl, line ")
+        assert exported["delivered", "inbox.reader-00"]["result"] == "passed"
 
 
 def test_a_copy_that_was_decided_and_never_came_is_found(home: Path) -> None:
@@ -120,6 +140,12 @@ def test_a_copy_that_was_decided_and_never_came_is_found(home: Path) -> None:
         assert (one["decision"], one["place"]) == (decision["seq"], f"{alerts[2].topic.name}/2")
         assert coverage["reader-01"]["covered"] == "100.0%"
         assert coverage["reader-00"]["covered"] == "80.0%"
+        exported = _exported(world)
+        fault = exported["delivered", "inbox.reader-00"]
+        assert fault["result"] == "failed"
+        assert fault["what"].startswith(f"MISSING: a copy of {one['place']}, by decision {decision['seq']} of se: ")
+        assert "(80.0% covered)" in fault["what"]
+        assert exported["delivered", "inbox.reader-01"]["result"] == "passed"
 
 
 def test_a_random_life_is_found_innocent(home: Path) -> None:

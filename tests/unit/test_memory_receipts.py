@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from tests.world import revised, takedown
-from tocsin.consumers.audit.receipts import Coverage, Decisions, Finding, Found, compare
+from tocsin.consumers.audit.given import Decisions
+from tocsin.consumers.audit.receipts import Coverage, Finding, Found, compare
 from tocsin.consumers.inbox import Inbox
 from tocsin.consumers.memory import MemoryExchange
 from tocsin.consumers.outbox_records import Outboxes

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.unit.consumers.lane_world import AMBER, GREEN, LANE, MERCHANT, PUBLISHERS, READERS, LaneWorld, alert
+from tests.unit.deploy.told import KEYS, TELLERS, outboxes, receipts_of
 from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.audit.completeness import AlertEnds
 from tocsin.consumers.audit.export_lines import encode_line
@@ -19,6 +21,7 @@ from tocsin.consumers.audit.note import Signer
 from tocsin.consumers.audit.sealed_log import Folder, SealedLog
 from tocsin.consumers.audit.verification import ALERTS_FILE, Kept, Verification, file_of
 from tocsin.consumers.lane_transaction import Context, Transaction
+from tocsin.consumers.receipts import Receipt
 from tocsin.consumers.snapshots import Register
 from tocsin.deploy.audit.export_command import copy_log
 from tocsin.deploy.audit.export_files import TILES_FOLDER, ExportFolder, alerts_json, write_manifest
@@ -28,7 +31,14 @@ from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import encode
 from tocsin.schemas.directory import Directory, DirectoryKey, DirectoryMember, Roots, sign_directory
 from tocsin.schemas.errors import Reason, Rejection
-from tocsin.schemas.names import ACL_AUDIT_TOPIC, CHECKPOINTS_TOPIC, DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC, audit_topic
+from tocsin.schemas.names import (
+    ACL_AUDIT_TOPIC,
+    CHECKPOINTS_TOPIC,
+    DIRECTORY_TOPIC,
+    POLICY_AUDIT_TOPIC,
+    audit_topic,
+    outbox_topic,
+)
 from tocsin.schemas.signing import SigningKey
 
 COALITION: Final = "test"
@@ -128,6 +138,9 @@ class Record:
     heads: list[BusRecord]
     alerts: dict[str, AlertEnds]
     others: dict[str, list[BusRecord]] = field(default_factory=dict[str, list[BusRecord]])
+    receipts: dict[str, list[Receipt]] = field(default_factory=dict[str, list[Receipt]])
+    once: frozenset[tuple[str, int]] = frozenset()
+    """The places of alerts on whose lineages one decision was taken and no more."""
 
     def seal(self, state: Path, sizes: Sequence[int] | None = None) -> None:
         """Seal all topics anew, in a folder that is not there yet; heads are appended to those that there are."""
@@ -171,17 +184,49 @@ def record_of(world: RecordedWorld) -> Record:
     """What there is to export of a world, not sealed yet."""
     alerts = {topic: AlertEnds(f"id-of-{topic}", 0, len(written)) for topic, written in world.topics.items()}
     acls = [BusRecord(ACL_AUDIT_TOPIC, at, None, value, (), NOW_MS + at) for at, value in enumerate(world.acls)]
-    others = {ACL_AUDIT_TOPIC: acls, DIRECTORY_TOPIC: [directory_record()]}
-    return Record({AUDIT: [*world.records], POLICY_AUDIT_TOPIC: policy_changes()}, [], alerts, others)
+    receipts = {member: receipts_of(member, world.inboxes[member]) for member in TELLERS}
+    told = outboxes(receipt for of_member in receipts.values() for receipt in of_member)
+    others = {ACL_AUDIT_TOPIC: acls, DIRECTORY_TOPIC: [directory_record()], **told}
+    records = {AUDIT: [*world.records], POLICY_AUDIT_TOPIC: policy_changes()}
+    return Record(records, [], alerts, others, receipts, _once(world.audit))
 
 
-def directory_record(version: int = 1, *, revoked: bool = False, trusted: int = -1) -> BusRecord:
-    """A directory with the sealer's key, signed by both roots."""
+def _once(decisions: Sequence[Mapping[str, Any]]) -> frozenset[tuple[str, int]]:
+    times = Counter((one["publisher"], one["lineage_id"]) for one in decisions)
+    return frozenset(
+        (one["topic"], one["offset"]) for one in decisions if times[one["publisher"], one["lineage_id"]] == 1
+    )
+
+
+def directory_record(
+    version: int = 1,
+    *,
+    revoked: bool = False,
+    trusted: int = -1,
+    untrusted: Mapping[str, int] = {},
+    keys: Mapping[str, SigningKey] = KEYS,
+) -> BusRecord:
+    """A directory with the sealer's key and those of who tells, signed by both roots.
+
+    The keys of members in `untrusted` are revoked, and trusted up to that offset of their outboxes.
+    """
     key = DirectoryKey(
         SEALING.key_id, SEALER, SEALING.public, 0, NOW_MS + 10**12, revoked, {CHECKPOINTS_TOPIC: trusted}
     )
-    members = {"bank-de": DirectoryMember("bank-de", "bank", LANE, "ACTIVE")}
-    document = Directory(COALITION, version, NOW_MS, NOW_MS + 10**12, members, {key.key_id: key})
+    members = {member: DirectoryMember(member, "bank", LANE, "ACTIVE") for member in keys}
+    found = {
+        own.key_id: DirectoryKey(
+            own.key_id,
+            member,
+            own.public,
+            0,
+            NOW_MS + 10**12,
+            member in untrusted,
+            {outbox_topic(member): untrusted.get(member, -1)},
+        )
+        for member, own in keys.items()
+    }
+    document = Directory(COALITION, version, NOW_MS, NOW_MS + 10**12, members, {key.key_id: key, **found})
     value, headers = sign_directory(document, ROOTS)
     return BusRecord(DIRECTORY_TOPIC, version, DIRECTORY_TOPIC.encode(), value, tuple(headers), NOW_MS)
 

@@ -1,22 +1,22 @@
 """Ways in which an export can be altered by who can also write its manifest anew, some even with the sealer's key.
 
 Not among them is what nothing in an export can show (docs/verify.md): changes of what is not sealed yet, of outboxes
-and of `audit.acls` where no decision needs it; and a record cut off together with all heads that reach beyond, unless
-somebody kept one.
+but for receipts, and of `audit.acls` where no decision needs it; and a record cut off together with all heads that
+reach beyond, unless somebody kept one.
 """
 
 from __future__ import annotations
 
-import random
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from tests.unit.deploy.bed import Bed, Expected, Mutation, flipped
 from tests.unit.deploy.exported import AUDIT, SEAL_EVERY, UNSEALED, Record, finish, signer_of
+from tests.unit.deploy.receipt_mutations import RECEIPT_MUTATIONS
 from tocsin.consumers.audit.completeness import ALERTS, NUMBERS, RULES
-from tocsin.consumers.audit.export_lines import encode_line
 from tocsin.consumers.audit.heads import HEADS
 from tocsin.consumers.audit.merkle import EMPTY_ROOT, leaf_hash
 from tocsin.consumers.audit.note import Checkpoint, Note, Signer
@@ -27,70 +27,8 @@ from tocsin.deploy.audit.export_files import TILES_FOLDER, alerts_json
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import decode, encode
-from tocsin.schemas.names import ACL_AUDIT_TOPIC, CHECKPOINTS_TOPIC, DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC
+from tocsin.schemas.names import ACL_AUDIT_TOPIC, CHECKPOINTS_TOPIC, DIRECTORY_TOPIC
 from tocsin.schemas.signing import SigningKey
-
-
-class Expected(NamedTuple):
-    """What must be found: a fault of a check at a place, exactly there or among some lines."""
-
-    check: str
-    file: str
-    line: int | None = None
-    exactly: bool = True
-    kept: tuple[Kept, ...] = ()
-
-
-@dataclass
-class Bed:
-    """An export that was just copied, and what it was made of."""
-
-    folder: Path
-    record: Record
-    rng: random.Random
-
-    @property
-    def with_tiles(self) -> bool:
-        """Whether the logs' files are in it."""
-        return (self.folder / TILES_FOLDER).exists()
-
-    @property
-    def sealed(self) -> int:
-        """How many decisions are sealed."""
-        return len(self.record.records[AUDIT]) - UNSEALED
-
-    def sealed_at(self) -> tuple[str, int]:
-        """A sealed record: its topic and which it is."""
-        topic = self.rng.choice((AUDIT, AUDIT, AUDIT, POLICY_AUDIT_TOPIC))
-        count = self.sealed if topic == AUDIT else len(self.record.records[topic])
-        return topic, self.rng.randrange(count)
-
-    def lines(self, topic: str) -> list[bytes]:
-        """The lines of a topic's file."""
-        return (self.folder / file_of(topic)).read_bytes().splitlines(keepends=True)
-
-    def put(self, topic: str, lines: Sequence[bytes]) -> None:
-        """Write a topic's file anew."""
-        (self.folder / file_of(topic)).write_bytes(b"".join(lines))
-
-    def put_records(self, topic: str, records: Sequence[BusRecord]) -> None:
-        """Write a topic's file anew."""
-        self.put(topic, [*map(encode_line, records)])
-
-    def sealing(self, topic: str, at: int, check: str = SEALS) -> Expected:
-        """What is expected of a record that is not the sealed one: its line, if the log's files tell."""
-        return Expected(check, file_of(topic), at + 1, exactly=self.with_tiles)
-
-    def again(self, record: Record, sizes: Sequence[int] | None = None) -> None:
-        """The whole export anew, of another record that is sealed with the sealer's own key."""
-        state = self.folder.with_name("state-again")
-        shutil.rmtree(state, ignore_errors=True)
-        record.seal(state, sizes)
-        shutil.rmtree(self.folder)
-        record.write(self.folder, state)
-
-
-Mutation = Callable[[Bed], Expected]
 
 
 def _decision(record: BusRecord) -> dict[str, Any]:
@@ -101,10 +39,6 @@ def _with(record: BusRecord, decision: dict[str, Any]) -> BusRecord:
     return replace(record, value=encode(schema("decision"), decision))
 
 
-def _flipped(rng: random.Random, content: bytes, at: int) -> bytes:
-    return content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :]
-
-
 # -- records that are sealed -----------------------------------------------------------------------------------------
 
 
@@ -112,7 +46,7 @@ def flip_record(bed: Bed) -> Expected:
     """A bit of a line."""
     topic, at = bed.sealed_at()
     lines = bed.lines(topic)
-    lines[at] = _flipped(bed.rng, lines[at], bed.rng.randrange(len(lines[at])))
+    lines[at] = flipped(bed.rng, lines[at], bed.rng.randrange(len(lines[at])))
     bed.put(topic, lines)
     # the key of a record is in its value, too
     return Expected("", file_of(topic), at + 1, exactly=bed.with_tiles)
@@ -258,7 +192,7 @@ def flip_head(bed: Bed) -> Expected:
     lines = bed.lines(CHECKPOINTS_TOPIC)
     at = bed.rng.randrange(len(lines))
     begins = lines[at].index(b'"key"')
-    lines[at] = _flipped(bed.rng, lines[at], bed.rng.randrange(begins, len(lines[at])))
+    lines[at] = flipped(bed.rng, lines[at], bed.rng.randrange(begins, len(lines[at])))
     bed.put(CHECKPOINTS_TOPIC, lines)
     return Expected(HEADS, file_of(CHECKPOINTS_TOPIC), at + 1)
 
@@ -321,7 +255,7 @@ def flip_tile(bed: Bed) -> Expected:
     """A bit of a file of hashes, of entries, or of the head that is with them."""
     path, name = _tile(bed)
     content = path.read_bytes()
-    path.write_bytes(_flipped(bed.rng, content, bed.rng.randrange(len(content))))
+    path.write_bytes(flipped(bed.rng, content, bed.rng.randrange(len(content))))
     return Expected(TILES, name)
 
 
@@ -450,7 +384,7 @@ def flip_directory(bed: Bed) -> Expected:
     """A bit of what the directory says."""
     (record,) = bed.record.others[DIRECTORY_TOPIC]
     value = record.value or b""
-    value = _flipped(bed.rng, value, bed.rng.randrange(len(value)))
+    value = flipped(bed.rng, value, bed.rng.randrange(len(value)))
     bed.put_records(DIRECTORY_TOPIC, [replace(record, value=value)])
     return Expected(DIRECTORY, file_of(DIRECTORY_TOPIC))
 
@@ -485,6 +419,7 @@ MUTATIONS: Final[Sequence[Mutation]] = (
     acls_not_on_record,
     more_alerts,
     flip_directory,
+    *RECEIPT_MUTATIONS,
 )
 NEEDING_TILES: Final = frozenset({flip_tile, cut_tile, add_tile, swap_tiles})
 

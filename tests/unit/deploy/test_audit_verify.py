@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.unit.deploy import mutations
+from tests.unit.deploy import mutations, receipt_mutations
+from tests.unit.deploy.bed import Bed, Expected, Mutation
 from tests.unit.deploy.exported import (
     AUDIT,
     PINNED,
@@ -23,15 +26,18 @@ from tests.unit.deploy.exported import (
     lived,
     record_of,
 )
-from tests.unit.deploy.mutations import MUTATIONS, Bed, Expected, Mutation, mutated
+from tests.unit.deploy.mutations import MUTATIONS, mutated
+from tests.unit.deploy.told import TELLERS, record_of_receipt
+from tocsin.consumers.audit.deliveries import DELIVERED
 from tocsin.consumers.audit.facts import entry_of, fact_hash, facts_of, seal_of
 from tocsin.consumers.audit.findings import Finding, State
+from tocsin.consumers.audit.outbox_receipts import RECEIPTS
 from tocsin.consumers.audit.verification import Kept, file_of
 from tocsin.deploy.audit.export_files import MANIFEST, TILES_FOLDER, ExportFolder
 from tocsin.deploy.audit.verify_command import in_words
 from tocsin.deploy.errors import ExportRefused
 from tocsin.schemas.directory import Roots
-from tocsin.schemas.names import CHECKPOINTS_TOPIC, DIRECTORY_TOPIC
+from tocsin.schemas.names import CHECKPOINTS_TOPIC, DIRECTORY_TOPIC, inbox_topic, outbox_topic
 from tocsin.schemas.signing import SigningKey
 
 COUNT = 1_000 if os.environ.get("TOCSIN_FAULTS") == "long" else 100
@@ -86,7 +92,7 @@ def is_found(findings: Sequence[Finding], expected: Expected) -> bool:
 def test_a_whole_export_passes_every_check(whole: Path) -> None:
     """What is not sealed yet is said, and counted."""
     findings = found(whole)
-    assert {finding.state for finding in findings} == {State.PASSED}
+    assert [(f.check, f.of) for f in findings if f.state is not State.PASSED] == [(DELIVERED, "inboxes")]
     assert {(f.check, f.of) for f in findings if f.of == AUDIT} == {
         (check, AUDIT) for check in ("records", "seals", "tiles", "numbers", "alerts", "rules")
     }
@@ -108,7 +114,10 @@ def test_without_the_files_of_the_logs_the_heads_are_enough(bed: Callable[[int],
     shutil.rmtree(made.folder / TILES_FOLDER)
     finish(made.folder)
     findings = found(made.folder)
-    assert {(f.check, f.state) for f in findings if f.state is not State.PASSED} == {("tiles", State.UNCHECKED)}
+    assert {(f.check, f.state) for f in findings if f.state is not State.PASSED} == {
+        ("tiles", State.UNCHECKED),
+        (DELIVERED, State.UNCHECKED),
+    }
 
 
 def test_without_the_right_root_keys_nothing_is_believed(whole: Path) -> None:
@@ -196,6 +205,83 @@ def test_a_record_without_any_head_is_not_sealed(bed: Callable[[int], Bed]) -> N
     assert is_found(found(made.folder), Expected("seals", file_of(AUDIT)))
 
 
+# -- receipts --------------------------------------------------------------------------------------------------------
+
+
+def of_inbox(findings: Sequence[Finding], member: str) -> Finding:
+    """What was found of a member's inbox."""
+    [one] = [finding for finding in findings if (finding.check, finding.of) == (DELIVERED, inbox_topic(member))]
+    return one
+
+
+def test_coverage_is_told_by_member(whole: Path, record: Record) -> None:
+    """In numbers, for those that tell; those that do not are named, with how much they were given."""
+    findings = found(whole)
+    for member in TELLERS:
+        one = of_inbox(findings, member)
+        assert "(100.0% covered)" in one.what
+        assert f"; {len(record.receipts[member])} receipts, the last at 2" in one.what
+    [untold] = [finding for finding in findings if finding.of == "inboxes"]
+    assert "no receipts of bank-fr, police-de, who were given " in untold.what
+
+
+def test_the_newest_receipt_taken_out_is_less_coverage_and_no_fault(bed: Callable[[int], Bed]) -> None:
+    """Nothing in an export can tell it from one that was not sent yet."""
+    made = bed(0)
+    topic = outbox_topic("isp-de")
+    made.put(topic, made.lines(topic)[:-2])
+    finish(made.folder)
+    findings = found(made.folder)
+    assert not faults(findings)
+    assert "100.0%" not in of_inbox(findings, "isp-de").what
+    assert "100.0%" in of_inbox(findings, "bank-de").what
+
+
+def test_a_finding_of_receipts_names_member_range_and_offsets(bed: Callable[[int], Bed]) -> None:
+    """Of what came undecided its place in the inbox; of what never came the decision, and between what it must lie."""
+    made = bed(1)
+    mutated(made, receipt_mutations.leaked)
+    [fault] = faults(found(made.folder))
+    assert fault.of in map(inbox_topic, TELLERS)
+    assert re.match(r"UNDECIDED: offset \d+ of the inbox, of alerts\.de\.\S+/10\d{3}: no decision gives it", fault.what)
+    made = bed(2)
+    mutated(made, receipt_mutations.omitted)
+    [fault] = faults(found(made.folder))
+    assert re.match(
+        r"MISSING: a copy of alerts\.de\.\S+/\d+, by decision \d+ of de: not between offsets \d+ and \d+", fault.what
+    )
+    assert "% covered" in fault.what
+
+
+def test_receipts_by_a_key_that_does_not_count_any_more_are_told_and_no_fault(
+    bed: Callable[[int], Bed], record: Record
+) -> None:
+    """Nor is the gap that they leave; what remains is still compared."""
+    made = bed(0)
+    made.put_records(DIRECTORY_TOPIC, [directory_record(untrusted={"isp-de": 2})])
+    finish(made.folder)
+    findings = found(made.folder)
+    assert not faults(findings)
+    count = len(record.receipts["isp-de"])
+    [one] = [f for f in findings if f.check == RECEIPTS and f.state is State.UNCHECKED]
+    assert one.what.startswith(f"{count - 3} receipts do not count")
+    assert "3 receipts" in of_inbox(findings, "isp-de").what
+
+
+def test_a_receipt_that_is_replaced_by_a_longer_one_counts_once(bed: Callable[[int], Bed], record: Record) -> None:
+    """An outbox that was not compacted yet has both."""
+    made = bed(0)
+    told = record.receipts["isp-de"]
+    short = replace(told[0], last_offset=told[0].last_offset - 5)
+    short = replace(short, items=tuple(item for item in short.items if item.offset <= short.last_offset))
+    both = [short, *told]
+    made.put_records(outbox_topic("isp-de"), [record_of_receipt(one, at) for at, one in enumerate(both)])
+    finish(made.folder)
+    findings = found(made.folder)
+    assert not faults(findings)
+    assert f"{len(told)} receipts" in of_inbox(findings, "isp-de").what
+
+
 # -- the manifest ----------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +351,10 @@ def test_whatever_is_altered_is_found_where_it_is(bed: Callable[[int], Bed]) -> 
         ("alerts", mutations.never_decided),
         ("rules", mutations.given_without_right),
         ("directory", mutations.flip_directory),
+        (RECEIPTS, receipt_mutations.drop_receipt),
+        (RECEIPTS, receipt_mutations.replay_receipt),
+        (DELIVERED, receipt_mutations.leaked),
+        (DELIVERED, receipt_mutations.omitted),
     ],
 )
 def test_without_a_check_something_gets_through(check: str, mutation: Mutation, bed: Callable[[int], Bed]) -> None:
@@ -272,6 +362,10 @@ def test_without_a_check_something_gets_through(check: str, mutation: Mutation, 
     for number in range(5):
         made = bed(SEED + number)
         mutated(made, mutation)
+        if check not in (RECEIPTS, DELIVERED):  # they tell of much that another check finds
+            for member in TELLERS:
+                (made.folder / file_of(outbox_topic(member))).unlink()
+            finish(made.folder)
         findings = found(made.folder)
         assert faults(findings)
         assert not [finding for finding in faults(findings) if finding.check != check]

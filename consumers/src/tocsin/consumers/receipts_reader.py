@@ -7,7 +7,7 @@ from typing import Self, cast
 
 from confluent_kafka.admin import AdminClient
 
-from tocsin.consumers.audit.receipts import Decisions
+from tocsin.consumers.audit.given import Decisions
 from tocsin.consumers.members_reader import MembersReader
 from tocsin.consumers.receipts import Receipt
 from tocsin.consumers.topics_reader import TopicsReader, topic_names

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from tocsin.consumers.audit.given import Decisions
 from tocsin.consumers.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
-from tocsin.consumers.audit.receipts import Coverage, Decisions, Finding, compare
+from tocsin.consumers.audit.receipts import Coverage, Finding, compare
 from tocsin.consumers.receipts import (
     ITEMS_MAX,
     UNKNOWN_OFFSET,

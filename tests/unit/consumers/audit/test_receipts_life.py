@@ -10,7 +10,8 @@ from hypothesis.stateful import invariant, rule
 
 from tests.unit.consumers.lane_world import LIFE_MS, MEMBERS, READERS, TOPICS, LaneWorld, alert
 from tests.unit.consumers.test_lane_model import LaneLife
-from tocsin.consumers.audit.receipts import Decisions, Found, compare
+from tocsin.consumers.audit.given import Decisions
+from tocsin.consumers.audit.receipts import Found, compare
 from tocsin.consumers.lane_transaction import Copy
 from tocsin.consumers.receipts import Item, Receipt, item_of
 from tocsin.schemas.bus import BusRecord

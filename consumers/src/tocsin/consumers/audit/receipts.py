@@ -17,13 +17,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
 from typing import Final, NamedTuple, TypeAlias
 
+from tocsin.consumers.audit.given import Decided, Decisions, Give, Source
 from tocsin.consumers.receipts import UNKNOWN_OFFSET, Copied, Erased, Item, Receipt
-from tocsin.schemas.records import Decision
 
 CLOCKS_MS: Final = 60_000
 """How far the clocks of fan-out and brokers may be apart."""
@@ -45,7 +45,8 @@ class Finding(StrEnum):
 class Found:
     """One finding about `member`. `place` is `topic/offset` of a copy's source, or the key of an erasure.
 
-    `seq` is the decision's number in its lane, `inbox_offset` where in the inbox it lies.
+    `seq` is the decision's number in its lane, `inbox_offset` where in the inbox it lies; of what is missing, `between`
+    are the offsets of the copies around its place.
     """
 
     finding: Finding
@@ -55,6 +56,7 @@ class Found:
     seq: int | None = None
     inbox_offset: int | None = None
     detail: str = ""
+    between: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,95 +75,6 @@ class Coverage:
     told_ms: int | None
 
 
-class _Source(NamedTuple):
-    topic: str
-    offset: int
-
-    @property
-    def lane(self) -> str:
-        return self.topic.split(".")[1] if self.topic.startswith("alerts.") else ""
-
-
-class _Give(NamedTuple):
-    """One decision that gives a copy, or erases one: when it was decided, what and under which rule."""
-
-    lane: str
-    seq: int
-    decided_ms: int
-    lineage: str
-    sha256: bytes
-    rule: str
-
-
-@dataclass(slots=True)
-class _Decided:
-    """What was decided about one member. `given` is less what was withheld."""
-
-    given: dict[_Source, list[_Give]] = field(default_factory=dict[_Source, list[_Give]])
-    erased: defaultdict[str, list[_Give]] = field(default_factory=lambda: defaultdict[str, list[_Give]](list))
-    by_lineage: defaultdict[str, list[_Give]] = field(default_factory=lambda: defaultdict[str, list[_Give]](list))
-    again: defaultdict[str, list[_Give]] = field(default_factory=lambda: defaultdict[str, list[_Give]](list))
-
-    def give(self, source: _Source, give: _Give) -> None:
-        instances = self.given.setdefault(source, [])
-        if instances:
-            self.again[give.lane].append(give)
-        instances.append(give)
-        self.by_lineage[give.lineage].append(give)
-
-    def withhold(self, source: _Source) -> None:
-        if self.given.get(source):
-            self.given[source].pop()
-
-    def erase(self, give: _Give) -> None:
-        self.erased[give.lineage].append(give)
-        self.by_lineage[give.lineage].append(give)
-
-    def replaced(self, give: _Give, until_ms: int) -> bool:
-        """Whether a decision taken until then may have replaced what `give` wrote."""
-        return any(
-            other.decided_ms <= until_ms and (other.seq > give.seq or other.lane != give.lane)
-            for other in self.by_lineage[give.lineage]
-        )
-
-    def given_once_more(self, give: _Give, until_ms: int) -> bool:
-        """Whether copies were given once more after `give` and until then, as when the inbox was made anew."""
-        again = self.again[give.lane]
-        after = bisect_right(again, give.seq, key=lambda other: other.seq)
-        return after < len(again) and again[after].decided_ms <= until_ms
-
-
-class Decisions:
-    """All decisions of all lanes. `add` takes them in the order of their numbers, lane by lane or mixed."""
-
-    def __init__(self) -> None:
-        self._members: defaultdict[str, _Decided] = defaultdict(_Decided)
-
-    def add(self, decision: Decision) -> None:
-        """Take one decision in."""
-        if decision["outcome"] != "ACCEPTED":
-            return
-        source = _Source(decision["topic"], decision["offset"])
-        lineage = f"{decision['publisher']}/{decision['lineage_id']}"
-        stamp = (source.lane, decision["seq"], decision["decided_at"], lineage, decision["sha256"])
-        for given in decision["given"]:
-            self._members[given["member"]].give(source, _Give(*stamp, given["rule"]))
-        for member in decision["erased"]:
-            self._members[member].erase(_Give(*stamp, ""))
-        if decision["kind"] == "WITHHELD":
-            for refused in decision["refused"]:
-                self._members[refused["member"]].withhold(source)
-
-    def of(self, member: str) -> _Decided:
-        """What was decided about `member`."""
-        return self._members[member]
-
-    @property
-    def members(self) -> Sequence[str]:
-        """Everyone who was ever given something."""
-        return sorted(self._members)
-
-
 def compare(
     decisions: Decisions, receipts: Iterable[Receipt], *, clocks_ms: int = CLOCKS_MS
 ) -> tuple[list[Found], list[Coverage]]:
@@ -176,10 +89,18 @@ def compare(
     found: list[Found] = []
     coverage: list[Coverage] = []
     for member in sorted({*by_member, *decisions.members}):
-        one = _Comparison(member, decisions.of(member), by_member[member], clocks_ms)
-        found += one.findings()
-        coverage.append(one.coverage())
+        of_member, covered = compare_member(member, decisions.of(member), by_member[member], clocks_ms=clocks_ms)
+        found += of_member
+        coverage.append(covered)
     return found, coverage
+
+
+def compare_member(
+    member: str, decided: Decided, receipts: Sequence[Receipt], *, clocks_ms: int = CLOCKS_MS
+) -> tuple[list[Found], Coverage]:
+    """What differs in one member's inbox, and how far it can be told."""
+    one = _Comparison(member, decided, receipts, clocks_ms)
+    return [*one.findings()], one.coverage()
 
 
 class _Told(NamedTuple):
@@ -194,22 +115,23 @@ _Range: TypeAlias = list[_Told]
 
 
 class _Comparison:
-    def __init__(self, member: str, decided: _Decided, receipts: Sequence[Receipt], clocks_ms: int) -> None:
+    def __init__(self, member: str, decided: Decided, receipts: Sequence[Receipt], clocks_ms: int) -> None:
         self._member = member
         self._decided = decided
         self._receipts = receipts
         self._clocks_ms = clocks_ms
         self._ranges = [*_ranges(receipts)]
         items = [told.item for one in self._ranges for told in one]
-        self._came = {_Source(item.topic, item.source_offset) for item in items if isinstance(item, Copied)}
+        self._came = {Source(item.topic, item.source_offset) for item in items if isinstance(item, Copied)}
         self._came_erased = {item.key for item in items if isinstance(item, Erased)}
-        self._replaced: set[_Source] = set()
-        self._lost: set[_Source] = set()
+        self._replaced: set[Source] = set()
+        self._lost: set[Source] = set()
 
     def findings(self) -> Iterator[Found]:
         # two readers of one inbox tell of the same record
         yield from dict.fromkeys(self._unfounded())
-        yield from dict.fromkeys(one for told in self._ranges for one in self._missing(told))
+        missing = (one for told in self._ranges for one in self._missing(told))
+        yield from {(one.place, one.lane, one.seq): one for one in missing}.values()
 
     def coverage(self) -> Coverage:
         given = {source for source, gives in self._decided.given.items() if gives}
@@ -229,15 +151,15 @@ class _Comparison:
         for receipt in sorted(self._receipts, key=lambda one: one.first_offset):
             by_series[receipt.series].update(dict.fromkeys(receipt.items))
         for items in by_series.values():
-            times = Counter[_Source | str]()
+            times = Counter[Source | str]()
             for item in items:
-                place = item.key if isinstance(item, Erased) else _Source(item.topic, item.source_offset)
+                place = item.key if isinstance(item, Erased) else Source(item.topic, item.source_offset)
                 times[place] += 1
                 finding = self._check_erased(item) if isinstance(item, Erased) else self._check_copied(item)
                 yield from finding or self._check_times(item, place, times[place])
 
     def _check_copied(self, item: Copied) -> list[Found]:
-        source = _Source(item.topic, item.source_offset)
+        source = Source(item.topic, item.source_offset)
         gives = self._decided.given.get(source)
         if not gives:
             why = "no decision gives it" if gives is None else "the record says that it was withheld"
@@ -253,14 +175,14 @@ class _Comparison:
             return []
         return [self._found(Finding.UNDECIDED, item, "no decision erases it")]
 
-    def _check_times(self, item: Item, place: _Source | str, times: int) -> list[Found]:
+    def _check_times(self, item: Item, place: Source | str, times: int) -> list[Found]:
         decided = self._decided.erased[place] if isinstance(place, str) else self._decided.given[place]
         if times <= len(decided):
             return []
         return [self._found(Finding.UNDECIDED, item, f"came {times} times, decided {len(decided)} times")]
 
-    def _found(self, finding: Finding, item: Item, detail: str, give: _Give | None = None) -> Found:
-        place = item.key if isinstance(item, Erased) else _place(_Source(item.topic, item.source_offset))
+    def _found(self, finding: Finding, item: Item, detail: str, give: Give | None = None) -> Found:
+        place = item.key if isinstance(item, Erased) else _place(Source(item.topic, item.source_offset))
         lane, seq = (give.lane, give.seq) if give else (None, None)
         return Found(finding, self._member, place, lane, seq, item.offset, detail)
 
@@ -270,30 +192,31 @@ class _Comparison:
         order: defaultdict[str, _Order] = defaultdict(_Order)
         for item, read_ms in told:
             if isinstance(item, Copied):
-                source = _Source(item.topic, item.source_offset)
+                source = Source(item.topic, item.source_offset)
                 gives = self._decided.given.get(source)
                 if gives:
-                    order[source.lane].append(gives[0].seq, gives[-1].seq, read_ms)
+                    order[source.lane].append(gives[0].seq, gives[-1].seq, item.offset, read_ms)
         for one in order.values():
             one.close()
         for source, gives in self._decided.given.items():
             if source in self._came or not gives or source.lane not in order:
                 continue
-            read = [order[source.lane].read_past(give.seq) for give in gives]
-            yield from self._missing_copy(source, gives, read)
+            gaps = [order[source.lane].gap_at(give.seq) for give in gives]
+            yield from self._missing_copy(source, gives, gaps)
         yield from self._missing_erasures(order)
 
-    def _missing_copy(self, source: _Source, gives: list[_Give], read: list[int | None]) -> Iterator[Found]:
-        for give, read_ms in zip(gives, read, strict=True):
-            if read_ms is None:
+    def _missing_copy(self, source: Source, gives: list[Give], gaps: list[_Gap | None]) -> Iterator[Found]:
+        for give, gap in zip(gives, gaps, strict=True):
+            if gap is None:
                 continue
-            if self._is_gone(give, read_ms):
+            if self._is_gone(give, gap.read_ms):
                 self._replaced.add(source)
             else:
                 self._lost.add(source)
-                yield Found(Finding.MISSING, self._member, _place(source), give.lane, give.seq)
+                between = gap.after, gap.before
+                yield Found(Finding.MISSING, self._member, _place(source), give.lane, give.seq, between=between)
 
-    def _is_gone(self, give: _Give, read_ms: int) -> bool:
+    def _is_gone(self, give: Give, read_ms: int) -> bool:
         """Whether what `give` wrote may rightly not be there when the member read past its place."""
         until_ms = read_ms + self._clocks_ms
         return self._decided.replaced(give, until_ms) or self._decided.given_once_more(give, read_ms + ANEW_MS)
@@ -303,11 +226,20 @@ class _Comparison:
             last = gives[-1]
             if key in self._came_erased or last.lane not in order or self._decided.by_lineage[key][-1] is not last:
                 continue
-            read_ms = order[last.lane].read_past(last.seq)
-            if read_ms is None or read_ms - last.decided_ms > ERASURE_MS:
+            gap = order[last.lane].gap_at(last.seq)
+            if gap is None or gap.read_ms - last.decided_ms > ERASURE_MS:
                 continue
-            if not self._decided.given_once_more(last, read_ms + ANEW_MS):
-                yield Found(Finding.MISSING, self._member, key, last.lane, last.seq, detail="an erasure")
+            if not self._decided.given_once_more(last, gap.read_ms + ANEW_MS):
+                between = gap.after, gap.before
+                yield Found(Finding.MISSING, self._member, key, last.lane, last.seq, None, "an erasure", between)
+
+
+class _Gap(NamedTuple):
+    """The offsets of the copies around a place where one must lie, and when that place was read."""
+
+    after: int
+    before: int
+    read_ms: int
 
 
 class _Order:
@@ -316,12 +248,14 @@ class _Order:
     def __init__(self) -> None:
         self._first: list[int] = []
         self._last: list[int] = []
+        self._offsets: list[int] = []
         self._read_ms: list[int] = []
 
-    def append(self, first: int, last: int, read_ms: int) -> None:
-        """A copy that a decision from `first` to `last` gave."""
+    def append(self, first: int, last: int, offset: int, read_ms: int) -> None:
+        """A copy at `offset` that a decision from `first` to `last` gave."""
         self._first.append(first)
         self._last.append(last)
+        self._offsets.append(offset)
         self._read_ms.append(read_ms)
 
     def close(self) -> None:
@@ -329,12 +263,12 @@ class _Order:
         self._first = [*accumulate(self._first, max)]
         self._last = [*accumulate(self._last, min)]
 
-    def read_past(self, seq: int) -> int | None:
-        """When the place was read where the copy of decision `seq` must lie; None when it need not lie in the range."""
+    def gap_at(self, seq: int) -> _Gap | None:
+        """The place where the copy of decision `seq` must lie; None when it need not lie in the range."""
         after = bisect_right(self._first, seq)
         if after == len(self._first) or after == 0 or self._last[after - 1] >= seq:
             return None
-        return self._read_ms[after]
+        return _Gap(self._offsets[after - 1], self._offsets[after], self._read_ms[after])
 
 
 def _ranges(receipts: Iterable[Receipt]) -> Iterator[_Range]:
@@ -354,5 +288,5 @@ def _ranges(receipts: Iterable[Receipt]) -> Iterator[_Range]:
         yield [told[offset] for offset in sorted(told)]
 
 
-def _place(source: _Source) -> str:
+def _place(source: Source) -> str:
     return f"{source.topic}/{source.offset}"

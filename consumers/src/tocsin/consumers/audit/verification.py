@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from tocsin.consumers.audit.completeness import AlertEnds, Grants, LaneRecord
+from tocsin.consumers.audit.deliveries import Deliveries
 from tocsin.consumers.audit.export_lines import Line, Unreadable
 from tocsin.consumers.audit.facts import decision_of, seal_of_decision
 from tocsin.consumers.audit.findings import Finding, FirstFault, Place, failed, passed, unchecked
+from tocsin.consumers.audit.given import Scratch
 from tocsin.consumers.audit.heads import CLOCKS_APART_MS, Head, Heads
 from tocsin.consumers.audit.logs import is_lane_record, is_sealed
 from tocsin.consumers.audit.seals import Seals, Tiles
@@ -33,6 +35,7 @@ from tocsin.schemas.names import (
     AlertTopic,
     audit_topic,
 )
+from tocsin.schemas.verify import Verifier
 
 DIRECTORY: Final = "directory"
 RECORDS: Final = "records"
@@ -88,11 +91,15 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How an export is verified. `from_later` takes it that the first records are gone because their time was over."""
+    """How an export is verified. `from_later` takes it that the first records are gone because their time was over.
+
+    What was decided about whom is kept in `scratch` meanwhile; in memory if there is none.
+    """
 
     roots: Roots
     kept: Sequence[Kept] = ()
     from_later: bool = False
+    scratch: Scratch | None = None
 
     def findings(self, export: Export) -> Iterator[Finding]:
         """What each check found, as it ends."""
@@ -113,12 +120,14 @@ class Verification:
             if topic not in export.topics:
                 yield failed(RECORDS, topic, "every exchange has it, and it is not here", Place(file_of(topic)))
         grants = Grants(self._snapshots(export))
+        deliveries = Deliveries(export.topics, export.lines, self.scratch, from_later=self.from_later)
         for topic in sealed:
-            yield from self._topic(export, topic, heads.of(topic), grants)
+            yield from self._topic(export, topic, heads.of(topic), grants, deliveries)
         lanes = {audit_topic(AlertTopic.parse(name).jurisdiction) for name, ends in export.alerts.items() if ends.end}
         for topic in sorted(lanes - {*sealed}):
             what = "there are alerts of this lane, and its record is not here"
             yield failed(RECORDS, topic, what, Place(file_of(topic)))
+        yield from deliveries.findings(Verifier(export.coalition, directory), file_of)
 
     def _lines(self, export: Export, topic: str) -> Iterator[Line]:
         return export.lines(topic) if topic in export.topics else iter(())
@@ -152,7 +161,9 @@ class Verification:
             else:
                 heads.keep(head)
 
-    def _topic(self, export: Export, topic: str, heads: Sequence[Head], grants: Grants) -> Iterator[Finding]:
+    def _topic(
+        self, export: Export, topic: str, heads: Sequence[Head], grants: Grants, deliveries: Deliveries
+    ) -> Iterator[Finding]:
         """One pass over a sealed topic."""
         tiles, file = export.tiles(topic), file_of(topic)
         seals = Seals(topic, file, heads, tiles, from_later=self.from_later)
@@ -175,6 +186,8 @@ class Verification:
             order.take(line, at, lane=lane is not None)
             if lane is not None:
                 lane.take(decision, at)
+                if decision is not None:
+                    deliveries.take(decision)
         yield order.finding()
         yield from seals.findings()
         if lane is not None:

@@ -71,17 +71,17 @@ class _Record:
         return alerts_json(alert_ends(self._admin, [topic for topic in topics if topic.startswith("alerts.")]))
 
     def groups(self) -> Iterator[Mapping[str, str]]:
-        """Heads before what they seal, ACLs after the decisions that name them."""
+        """Receipts before decisions, heads before what they seal, ACLs after the decisions that name them."""
         self._tell("waiting until what is there is decided")
         time.sleep(self.settle_s)
         topics = topic_names(self._admin)
         sealed = [topic for topic in topics if is_sealed(topic)]
-        ordered = [CHECKPOINTS_TOPIC, *sealed, ACL_AUDIT_TOPIC, DIRECTORY_TOPIC]
-        for topic in (one for one in ordered if one in topics):
-            yield topic_ids(self._admin, [topic])
         outboxes = [topic for topic in topics if topic.startswith(outbox_topic(""))]
         for start in range(0, len(outboxes), OUTBOXES_MAX):
             yield topic_ids(self._admin, outboxes[start : start + OUTBOXES_MAX])
+        ordered = [CHECKPOINTS_TOPIC, *sealed, ACL_AUDIT_TOPIC, DIRECTORY_TOPIC]
+        for topic in (one for one in ordered if one in topics):
+            yield topic_ids(self._admin, [topic])
 
     def read(self, places: Mapping[str, int], take: Callable[[BusRecord], None]) -> Mapping[str, int]:
         """Read from these places to the ends."""

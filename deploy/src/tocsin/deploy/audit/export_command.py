@@ -90,8 +90,8 @@ class Exporting:
     def write(self, tiles: Path, settle_s: float) -> dict[str, int]:
         """All of it; how many records each file has.
 
-        The order is what makes an export of an exchange that works on whole: alerts before decisions, heads before what
-        they seal, ACLs after the decisions that name them.
+        The order is what makes an export of an exchange that works on whole: alerts and receipts before decisions,
+        heads before what they seal, ACLs after the decisions that name them, keys after what they signed.
 
         Raises:
             TopicsUnreadable: it cannot be read now.
@@ -110,10 +110,10 @@ class Exporting:
         first = [CHECKPOINTS_TOPIC] if CHECKPOINTS_TOPIC in topics else []
         made: dict[str, int] = {}
         with closing(TopicsReader(self._bundle.kafka_config(), group=f"{AUDITOR}.export")) as reader:
-            for topic in (*first, *sealed, *others):
-                made |= self._copy(reader, [topic])
             for start in range(0, len(outboxes), OUTBOXES_MAX):
                 made |= self._copy(reader, outboxes[start : start + OUTBOXES_MAX])
+            for topic in (*first, *sealed, *others):
+                made |= self._copy(reader, [topic])
         os.sync()
         write_manifest(self._folder, self._bundle.coalition, self._bundle.roots, exported_at)
         return made

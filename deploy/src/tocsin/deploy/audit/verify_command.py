@@ -9,12 +9,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from tocsin.consumers.audit.completeness import ALERTS, NUMBERS, RULES
+from tocsin.consumers.audit.deliveries import DELIVERED
 from tocsin.consumers.audit.findings import Finding, State
 from tocsin.consumers.audit.heads import HEADS
+from tocsin.consumers.audit.outbox_receipts import RECEIPTS
 from tocsin.consumers.audit.seals import SEALS, TILES
 from tocsin.consumers.audit.verification import DIRECTORY, KEPT, RECORDS, Kept, Verification
 from tocsin.deploy.audit.archive_folder import ArchiveFolder, opened
 from tocsin.deploy.audit.export_files import MANIFEST_CHECK, ExportFolder
+from tocsin.deploy.audit.scratch import ScratchFolder
 from tocsin.deploy.errors import ExportRefused
 from tocsin.deploy.output import Output, OutputOption, busy, console, log_beside_output, show
 from tocsin.schemas.bundle import Bundle
@@ -32,11 +35,13 @@ SAYING: Final[Mapping[str, str]] = {
     NUMBERS: "decisions are numbered without a gap",
     ALERTS: "every alert that was there is decided once, in order",
     RULES: "every recipient was allowed by ACLs that are on record",
+    RECEIPTS: "receipts are signed by their members, and tell of ranges without a gap",
+    DELIVERED: "what receipts tell of is what was decided, no more and no less",
 }
 NEVER_CHECKED: Final = (
-    "Not checked, because an export does not hold it: what the alerts say and who signed them, what lies in the"
-    " inboxes, and whether what was decided was also delivered. Of records after the newest head, numbers and"
-    " rules alone were checked."
+    "Not checked, because an export does not hold it: what the alerts say and who signed them, and what lies in the"
+    " inboxes, but for what members say in receipts. Of records after the newest head, numbers, rules and receipts"
+    " alone were checked."
 )
 
 
@@ -76,16 +81,18 @@ def verify_record(
 ) -> None:
     """Check, offline, that EXPORT is a whole record: nothing altered, taken out or put in, every recipient allowed.
 
+    And that what was decided came, and nothing else, as far as the receipts of members tell.
+
     Exit codes: 0 no fault, 3 faults found, 1 failed, 2 usage.
     """
     log_beside_output()
     if (bundle is None) == (not fingerprints):
         raise typer.BadParameter("give the root keys by --root-fingerprint or by --bundle", param_hint="--bundle")
-    with busy("verifying") as status:
+    with busy("verifying") as status, ScratchFolder() as scratch:
         export = opened(folder, lambda what, line: status.update(f"{what}: line {line} ..." if line else what))
         roots = _pinned(export, fingerprints or (), roots_needed, bundle)
         kept = [Kept(str(path), path.read_bytes()) for path in checkpoint or ()]
-        found = [*verify(export, Verification(roots, kept, first_records_expired))]
+        found = [*verify(export, Verification(roots, kept, first_records_expired, scratch))]
     show([row(finding) for finding in found], output, title=f"record of {export.coalition}")
     faults = [finding for finding in found if finding.state is State.FAILED]
     if output is Output.TABLE:
