@@ -192,8 +192,8 @@ def _work(thing: Thing) -> Iterator[str]:
         yield f"listens on {port}, declares {declared}"
     if "metrics_address" in parameters and values.get("metrics_address") != "0.0.0.0":  # noqa: S104  # in a pod of its own
         yield "Prometheus cannot reach it: give it --metrics-address 0.0.0.0"
-    probes = str([container.get(name) for name in ("startupProbe", "livenessProbe", "readinessProbe")])
-    if f":{port}/" not in probes and f"'port': '{container['ports'][0]['name']}'" not in probes:
+    probes = [one for name, one in container.items() if name.endswith("Probe")]
+    if any(one.get("httpGet", {}).get("port") != container["ports"][0]["name"] for one in probes):
         yield f"is probed elsewhere than on {port}"
     if command in ONE_WRITER and thing["spec"]["replicas"] != 1:
         yield "a log has one writer"

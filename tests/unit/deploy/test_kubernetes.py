@@ -106,9 +106,8 @@ MUTATIONS: dict[str, Callable[[list[Thing]], object]] = {
     "an option of nobody": lambda t: _args(t, "--scratch", "--skratch"),
     "a command of nobody": lambda t: _args(t, "seal", "zeal", "sealer"),
     "another port": lambda t: _args(t, "9401", "9499"),
-    "probed elsewhere": lambda t: _pod(t)["containers"][0].update(
-        startupProbe={}, livenessProbe={"httpGet": {"path": "/", "port": 9499}}
-    ),
+    "probed elsewhere": lambda t: _pod(t)["containers"][0]["livenessProbe"]["httpGet"].update(port=9499),
+    "metrics for nobody": lambda t: _args(t, "0.0.0.0", "127.0.0.1"),  # noqa: S104  # in a pod of its own
     "two sealers": lambda t: _spec(t, "sealer").update(replicas=2),
     "another's bundle": lambda t: _pod(t)["volumes"][0]["secret"].update(secretName="bundle-admin"),
     "a bundle elsewhere": lambda t: _args(t, "/var/lib/tocsin", "/var/lib/tocsin/x"),
