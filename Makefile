@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults bench bench-stock bench-policy lint types clean
+.PHONY: help setup demo test up down faults bench sbom bench-stock bench-policy lint types clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ bench-stock: setup  ## a million live lineages: taking their lane over, in how m
 
 bench-policy: setup  ## a policy of 1,000 members and 50,000 ACLs: check, plan, change (five minutes)
 	@python -m tests.bench.large_policy
+
+sbom: setup  ## what the exchange is made of, as CycloneDX, into .tocsin/sbom
+	@python -m deploy.container.sbom .tocsin/sbom
 
 clean: down  ## remove .venv and .tocsin
 	rm -rf .venv .tocsin

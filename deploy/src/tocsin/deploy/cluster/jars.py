@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -33,10 +33,11 @@ class Jar:
 
 def locked_jars() -> tuple[Jar, ...]:
     """The jars of the lock."""
-    return tuple(_parse((files("tocsin.deploy.cluster") / "jars.lock").read_text(encoding="utf-8")))
+    return tuple(parse_lock((files("tocsin.deploy.cluster") / "jars.lock").read_text(encoding="utf-8")))
 
 
-def _parse(text: str) -> Iterator[Jar]:
+def parse_lock(text: str) -> Iterator[Jar]:
+    """The jars of a lock, one a line; `#` begins a comment."""
     for line in text.splitlines():
         if line and not line.startswith("#"):
             name, sha256, size = line.split()
@@ -50,14 +51,14 @@ def jar_cache() -> Path:
     return Path(base) / "tocsin" / "jars"
 
 
-def classpath(cache: Path | None = None) -> list[Path]:
-    """The checked jars, fetching those that are missing.
+def classpath(cache: Path | None = None, jars: Sequence[Jar] | None = None) -> list[Path]:
+    """The checked jars, Kafka's unless others are named, fetching those that are missing.
 
     Raises:
         JarInvalid: a file is not the one that the lock names, or cannot be fetched.
     """
     folder = cache or jar_cache()
-    jars = locked_jars()
+    jars = locked_jars() if jars is None else jars
     if _missing(jars, folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as others:
@@ -85,7 +86,7 @@ def check(jar: Jar, path: Path) -> None:
 
 
 def _fetch_all(jars: list[Jar], folder: Path) -> None:
-    columns = (TextColumn("Kafka's jars"), BarColumn(), DownloadColumn(), TextColumn("{task.description}"))
+    columns = (TextColumn("jars"), BarColumn(), DownloadColumn(), TextColumn("{task.description}"))
     with Progress(*columns) as progress:
         task = progress.add_task("", total=sum(jar.size_bytes for jar in jars))
         for jar in jars:

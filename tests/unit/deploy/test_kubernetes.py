@@ -1,0 +1,134 @@
+"""The objects in deploy/kubernetes: valid by Kubernetes' own schemas, and as the exchange needs them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from tests.unit.deploy.manifests import Thing, objects, wrong
+
+VERSION = "1.34"
+# their schemas are no part of Kubernetes
+OTHERS = ("kafka.strimzi.io/v1", "monitoring.coreos.com/v1")
+OBJECTS = objects()
+NATIVE = [one for one in OBJECTS if one["apiVersion"] not in OTHERS]
+
+
+def _called(thing: Thing) -> str:
+    return f"{thing['kind']}-{thing['metadata']['name']}"
+
+
+@pytest.mark.parametrize("thing", NATIVE, ids=_called)
+def test_an_object_is_valid_by_the_schema_of_kubernetes(thing: Thing) -> None:
+    """Strictly: a field that Kubernetes does not know is refused."""
+    kubernetes_validate.validate(thing, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("thing", NATIVE, ids=_called)
+def test_the_schema_refuses_a_misspelt_field(thing: Thing) -> None:
+    """Each object with one more field is refused, so the schema is one that says something."""
+    spoilt = {**thing, "metadata": {**thing["metadata"], "nmae": "x"}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(spoilt, VERSION, strict=True)
+
+
+def test_the_objects_are_as_the_exchange_needs_them() -> None:
+    """Settings, ports, logins, arguments, paths and flows, compared with the code that is deployed."""
+    assert wrong(OBJECTS) == []
+
+
+def _find(things: list[Thing], kind: str, name: str) -> Any:
+    return next(one for one in things if (one["kind"], one["metadata"]["name"]) == (kind, name))
+
+
+def _spec(things: list[Thing], name: str = "fanout") -> Any:
+    return next(
+        one["spec"]
+        for one in things
+        if one["kind"] in {"Deployment", "StatefulSet"} and one["metadata"]["name"] == name
+    )
+
+
+def _pod(things: list[Thing], name: str = "fanout") -> Any:
+    return _spec(things, name)["template"]["spec"]
+
+
+def _kafka(things: list[Thing]) -> Any:
+    return _find(things, "Kafka", "exchange")["spec"]
+
+
+def _args(things: list[Thing], old: str, new: str, name: str = "fanout") -> None:
+    container = _pod(things, name)["containers"][0]
+    assert old in container["args"]
+    container["args"] = [new if one == old else one for one in container["args"]]
+
+
+MUTATIONS: dict[str, Callable[[list[Thing]], object]] = {
+    "a setting differs": lambda t: _kafka(t)["kafka"]["config"].update({"min.insync.replicas": 1}),
+    "a setting is missing": lambda t: _kafka(t)["kafka"]["config"].pop("log.segment.delete.delay.ms"),
+    "a setting of nobody": lambda t: _kafka(t)["kafka"]["config"].update({"log.roll.ms": 1}),
+    "topics make themselves": lambda t: _kafka(t)["kafka"]["config"].update({"auto.create.topics.enable": True}),
+    "no TLS": lambda t: _kafka(t)["kafka"]["listeners"][0].update(tls=False),
+    "one mechanism": lambda t: _kafka(t)["kafka"]["listeners"][1]["authentication"]["listenerConfig"].update(
+        {"sasl.enabled.mechanisms": "SCRAM-SHA-512"}
+    ),
+    "sessions without an end": lambda t: _kafka(t)["kafka"]["listeners"][0]["authentication"]["listenerConfig"].pop(
+        "connections.max.reauth.ms"
+    ),
+    "the delivery host comes in": lambda t: _kafka(t)["kafka"]["listeners"][1]["networkPolicyPeers"][0]["ipBlock"].pop(
+        "except"
+    ),
+    "everybody comes in": lambda t: _kafka(t)["kafka"]["listeners"][1].pop("networkPolicyPeers"),
+    "another super user": lambda t: _kafka(t)["kafka"]["authorization"]["superUsers"].append("fanout"),
+    "no log of refusals": lambda t: _kafka(t)["kafka"]["logging"]["loggers"].pop("logger.authorizer.name"),
+    "two brokers": lambda t: _find(t, "KafkaNodePool", "broker")["spec"].update(replicas=2),
+    "controllers among brokers": lambda t: _find(t, "KafkaNodePool", "broker")["spec"]["roles"].append("controller"),
+    "a second writer of topics": lambda t: _kafka(t)["entityOperator"].update(topicOperator={}),
+    "a second writer of users": lambda t: _kafka(t)["entityOperator"]["template"]["userOperatorContainer"].update(
+        env=[]
+    ),
+    "a KafkaUser": lambda t: t.append({"kind": "KafkaUser", "metadata": {"name": "bank-fr"}}),
+    "open by default": lambda t: _find(t, "NetworkPolicy", "default-deny")["spec"].update(egress=[{}]),
+    "a token": lambda t: _pod(t).pop("automountServiceAccountToken"),
+    "root": lambda t: _pod(t)["securityContext"].pop("runAsNonRoot"),
+    "a writable image": lambda t: _pod(t)["initContainers"][0].pop("securityContext"),
+    "capabilities": lambda t: _pod(t)["containers"][0]["securityContext"].pop("capabilities"),
+    "no bound of memory": lambda t: _pod(t)["containers"][0]["resources"].pop("limits"),
+    "a secret in the environment": lambda t: _pod(t)["containers"][0]["env"].append(
+        {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}
+    ),
+    "no probe": lambda t: _pod(t)["containers"][0].pop("livenessProbe"),
+    "a volume of nobody": lambda t: _pod(t)["volumes"].pop(),
+    "an option of nobody": lambda t: _args(t, "--scratch", "--skratch"),
+    "a command of nobody": lambda t: _args(t, "seal", "zeal", "sealer"),
+    "another port": lambda t: _args(t, "9401", "9499"),
+    "probed elsewhere": lambda t: _pod(t)["containers"][0]["livenessProbe"]["httpGet"].update(port=9499),
+    "metrics for nobody": lambda t: _args(t, "0.0.0.0", "127.0.0.1"),  # noqa: S104  # in a pod of its own
+    "two sealers": lambda t: _spec(t, "sealer").update(replicas=2),
+    "another's bundle": lambda t: _pod(t)["volumes"][0]["secret"].update(secretName="bundle-admin"),
+    "a bundle elsewhere": lambda t: _args(t, "/var/lib/tocsin", "/var/lib/tocsin/x"),
+    "a path that is not mounted": lambda t: _args(t, "/scratch", "/scratsh"),
+    "a policy that is not mounted": lambda t: _args(t, "/etc/tocsin/policy.yaml", "/etc/policy.yaml", "drift"),
+    "no way to the brokers": lambda t: _find(t, "NetworkPolicy", "fanout")["spec"]["egress"].pop(0),
+    "a way to anywhere": lambda t: _find(t, "NetworkPolicy", "registry")["spec"].update(
+        egress=[{"ports": [{"port": 443}]}]
+    ),
+    "Prometheus is kept out": lambda t: _find(t, "NetworkPolicy", "sealer")["spec"].update(ingress=[]),
+    "the brokers keep it out": lambda t: _spec(t)["template"]["metadata"]["labels"].pop("tocsin/kafka"),
+    "the brokers let the registry in": lambda t: _spec(t, "registry")["template"]["metadata"]["labels"].update(
+        {"tocsin/kafka": "true"}
+    ),
+    "Prometheus does not ask": lambda t: t.remove(_find(t, "PodMonitor", "drift")),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_an_error_in_the_objects_is_found(name: str) -> None:
+    """One error planted in objects that are right is found, whichever it is."""
+    things = copy.deepcopy(OBJECTS)
+    MUTATIONS[name](things)
+    assert wrong(things) != []
