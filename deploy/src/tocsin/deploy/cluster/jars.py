@@ -1,4 +1,4 @@
-"""Kafka's own jars: fetched from the Maven repository, each checked against the committed lock."""
+"""Kafka's own jars, and its exporter: fetched from the Maven repository, each checked against a committed lock."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from tocsin.deploy.errors import JarInvalid
+
+KAFKA: Final = "jars.lock"
+AGENT: Final = "agent.lock"
+"""The exporter that runs in a broker's JVM; no part of Kafka's class path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +36,9 @@ class Jar:
         return f"{self.artifact}-{self.version}.jar"
 
 
-def locked_jars() -> tuple[Jar, ...]:
+def locked_jars(lock: str = KAFKA) -> tuple[Jar, ...]:
     """The jars of the lock."""
-    return tuple(_parse((files("tocsin.deploy.cluster") / "jars.lock").read_text(encoding="utf-8")))
+    return tuple(_parse((files("tocsin.deploy.cluster") / lock).read_text(encoding="utf-8")))
 
 
 def _parse(text: str) -> Iterator[Jar]:
@@ -50,14 +55,14 @@ def jar_cache() -> Path:
     return Path(base) / "tocsin" / "jars"
 
 
-def classpath(cache: Path | None = None) -> list[Path]:
-    """The checked jars, fetching those that are missing.
+def classpath(cache: Path | None = None, *, lock: str = KAFKA) -> list[Path]:
+    """The checked jars of the lock, fetching those that are missing.
 
     Raises:
         JarInvalid: a file is not the one that the lock names, or cannot be fetched.
     """
     folder = cache or jar_cache()
-    jars = locked_jars()
+    jars = locked_jars(lock)
     if _missing(jars, folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as others:
@@ -85,7 +90,7 @@ def check(jar: Jar, path: Path) -> None:
 
 
 def _fetch_all(jars: list[Jar], folder: Path) -> None:
-    columns = (TextColumn("Kafka's jars"), BarColumn(), DownloadColumn(), TextColumn("{task.description}"))
+    columns = (TextColumn("jars"), BarColumn(), DownloadColumn(), TextColumn("{task.description}"))
     with Progress(*columns) as progress:
         task = progress.add_task("", total=sum(jar.size_bytes for jar in jars))
         for jar in jars:

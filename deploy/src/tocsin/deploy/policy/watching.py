@@ -29,7 +29,7 @@ class PolicyMetrics:
         )
         self._ends = Gauge(
             "tocsin_policy_ends_timestamp_seconds",
-            "When an agreement, transfer, prohibition, key, directory or break-glass ends by itself.",
+            "When an agreement, transfer, prohibition, key, directory, break-glass or certificate ends by itself.",
             ("what", "name"),
             registry=self.registry,
         )
