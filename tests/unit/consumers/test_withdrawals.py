@@ -120,5 +120,6 @@ def _samples(metrics: WithdrawalsMetrics) -> dict[tuple[str, str | None, str | N
     return {
         (one.name, one.labels.get("lane"), one.labels.get("member")): one.value
         for family in metrics.registry.collect()
+        if family.name.startswith("tocsin_withdrawals")
         for one in family.samples
     }

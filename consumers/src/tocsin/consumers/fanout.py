@@ -17,10 +17,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.entry import Headers
+from tocsin.consumers.fanout_metrics import FanoutMetrics
 from tocsin.consumers.gains import GAINS_MAX
 from tocsin.consumers.lane_transaction import Notary
 from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
-from tocsin.consumers.metrics import FanoutMetrics
 from tocsin.consumers.outbox_watch import OutboxWatcher
 from tocsin.consumers.snapshot_log import SnapshotLog
 from tocsin.consumers.subscriptions import Subscription

@@ -18,11 +18,11 @@ import structlog
 from tocsin.consumers.alert_reader import AlertReader, Record
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted, where
+from tocsin.consumers.fanout_metrics import FanoutMetrics
 from tocsin.consumers.lane import Lane
 from tocsin.consumers.lane_transaction import Context, Notary, Transaction
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.ledger_reader import LedgerReader
-from tocsin.consumers.metrics import FanoutMetrics
 from tocsin.consumers.outbox_watch import OutboxWatcher
 from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.verification import Judged, judge

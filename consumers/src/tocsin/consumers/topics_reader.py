@@ -60,6 +60,7 @@ class TopicsReader:
 
     def __init__(self, config: KafkaConfig, *, group: str) -> None:
         self._next: dict[str, int] = {}
+        self._known_ends: Mapping[str, int] = {}
         self._admin = AdminClient({**config, **ADMIN})
         self._consumer = Consumer(
             {
@@ -89,6 +90,10 @@ class TopicsReader:
     def positions(self) -> Mapping[str, int]:
         """The offset of each topic from which reading goes on."""
         return {**self._next}
+
+    def ends(self) -> Mapping[str, int]:
+        """The end of each topic, as it was found when reading was last begun."""
+        return self._known_ends
 
     def bounds(self, topics: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
         """Of each topic the offset of its oldest record, and the one after the newest that is committed.
@@ -133,7 +138,8 @@ class TopicsReader:
             raise
 
     def _read_to_end(self, take: Callable[[BusRecord], None]) -> None:
-        behind = {topic: end for topic, end in self._ends().items() if self._next[topic] < end}
+        self._known_ends = self._ends()
+        behind = {topic: end for topic, end in self._known_ends.items() if self._next[topic] < end}
         moved_at = time.monotonic()
         while behind:
             messages = self._consumer.consume(500, 0.1)

@@ -145,6 +145,14 @@ class Sealer:
             one.seal()
         self._publish()
 
+    def lag(self) -> dict[str, int]:
+        """How many offsets of each topic were on record at the last look, and are not sealed."""
+        return {
+            topic: max(0, end - self.logs[topic].next_offset)
+            for topic, end in self._reader.ends().items()
+            if topic in self.logs
+        }
+
     # -- topics ------------------------------------------------------------------------------------------------------
 
     def _follow(self, ids: Mapping[str, str]) -> None:

@@ -60,6 +60,7 @@ def _serve(sealer: Sealer, port: int | None, every_s: float) -> None:
     def look() -> None:
         now_s = time.time()
         sealer.look()
-        metrics.sealed({topic: one.size for topic, one in sealer.logs.items()}, len(sealer.refused), now_s)
+        records = {topic: one.size for topic, one in sealer.logs.items()}
+        metrics.sealed(records, sealer.lag(), len(sealer.refused), now_s)
 
     serve(metrics.registry, look, port=port, every_s=every_s, what="sealer", failed="not_sealed")

@@ -34,7 +34,7 @@ from tocsin.deploy.policy.emergency import LIFE_MAX, break_glass
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.prove import breaches
 from tocsin.deploy.policy.rows import CANARY
-from tocsin.deploy.policy.watching import PolicyMetrics, Told
+from tocsin.deploy.policy.watching import DriftMetrics, TickMetrics, Told
 from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle
 
@@ -90,7 +90,7 @@ def drift(
     """
     policy = read_policy(*files)
     if metrics_port is not None:
-        metrics, told = PolicyMetrics(), Told()
+        metrics, told = DriftMetrics(), Told()
 
         def look() -> None:
             with said_clearly("the cluster cannot be asked"):
@@ -122,7 +122,7 @@ def tick_policy(
     log_beside_output()
     admin = LocalCluster(home).admin()
     if metrics_port is not None:
-        metrics, told = PolicyMetrics(), Told()
+        metrics, told = TickMetrics(), Told()
 
         def look() -> None:
             policy = read_policy(*files)

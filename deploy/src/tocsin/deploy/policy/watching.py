@@ -8,48 +8,42 @@ from collections.abc import Collection
 from datetime import datetime
 
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
 
+from tocsin.consumers.metric_registry import Metrics
+from tocsin.consumers.metric_table import Service
 from tocsin.deploy.policy.by_time import Ending
 from tocsin.deploy.policy.drift import Difference, Kind
 
 log = structlog.get_logger()
 
 
-class PolicyMetrics:
-    """How the cluster differs from the policy, and what is about to end, in a registry of its own."""
+class DriftMetrics(Metrics):
+    """How the cluster differs from the policy."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._drift = Gauge(
-            "tocsin_policy_differences",
-            "Things that are not as the policy has them, emergencies included.",
-            ("kind",),
-            registry=self.registry,
-        )
-        self._ends = Gauge(
-            "tocsin_policy_ends_timestamp_seconds",
-            "When an agreement, transfer, prohibition, key, directory, break-glass or certificate ends by itself.",
-            ("what", "name"),
-            registry=self.registry,
-        )
-        self._looked_at = Gauge(
-            "tocsin_policy_looked_timestamp_seconds", "When this was last looked at.", ("task",), registry=self.registry
-        )
+        super().__init__(Service.DRIFT)
 
     def drift(self, found: Collection[Difference]) -> None:
         """Take in all differences that there are."""
         counts = Counter(one.kind for one in found)
         for kind in Kind:
-            self._drift.labels(kind.value).set(counts[kind])
-        self._looked_at.labels("drift").set(time.time())
+            self.gauge("tocsin_policy_differences").labels(kind.value).set(counts[kind])
+        self.gauge("tocsin_policy_looked_timestamp_seconds").labels("drift").set(time.time())
+
+
+class TickMetrics(Metrics):
+    """What is about to end by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(Service.TICK)
 
     def tick(self, found: Collection[Ending]) -> None:
         """Take in everything that ends by itself."""
-        self._ends.clear()
+        ends = self.gauge("tocsin_policy_ends_timestamp_seconds")
+        ends.clear()
         for one in found:
-            self._ends.labels(one.what, one.name).set(one.ends.timestamp())
-        self._looked_at.labels("tick").set(time.time())
+            ends.labels(one.what, one.name).set(one.ends.timestamp())
+        self.gauge("tocsin_policy_looked_timestamp_seconds").labels("tick").set(time.time())
 
 
 class Told:

@@ -1,0 +1,34 @@
+"""What the fan-out tells Prometheus. Counters rise after the commit that made them true, once a transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tocsin.consumers.metric_registry import Metrics
+from tocsin.consumers.metric_table import Service
+
+if TYPE_CHECKING:
+    from tocsin.consumers.lane_transaction import Transaction
+
+
+class FanoutMetrics(Metrics):
+    """The metrics of one process of the fan-out."""
+
+    def __init__(self) -> None:
+        super().__init__(Service.FANOUT)
+
+    def lane_up(self, lane: str, *, up: bool) -> None:
+        """Note whether this process works `lane`."""
+        self.gauge("tocsin_lane_up").labels(lane).set(up)
+
+    def gains_held(self, lane: str, members: int) -> None:
+        """Note how many members wait for a release before they are given what they have gained."""
+        self.gauge("tocsin_gains_held_members").labels(lane).set(members)
+
+    def committed(self, lane: str, tx: Transaction, *, held: int) -> None:
+        """Count what `tx` wrote; `held` revisions are kept because of legal holds."""
+        self.counter("tocsin_transactions_total").labels(lane, "committed").inc()
+        self.counter("tocsin_copies_total").labels(lane).inc(len(tx.copies))
+        self.gauge("tocsin_owed_seqs").labels(lane).set(tx.seq - tx.mark.paid)
+        self.gauge("tocsin_behind_members").labels(lane).set(len(tx.mark.behind))
+        self.gauge("tocsin_held_revisions").labels(lane).set(held)
