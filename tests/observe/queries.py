@@ -41,9 +41,17 @@ def asked() -> Iterator[Asked]:
 def rules() -> list[dict[str, Any]]:
     """The alert rules."""
     groups = yaml.safe_load((OBSERVE / "alerts.yaml").read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def recorded() -> dict[str, str]:
+    """What is worked out for the alert rules beforehand, by its name."""
+    groups = yaml.safe_load((OBSERVE / "alerts.yaml").read_text())["groups"]
+    return {rule["record"]: rule["expr"] for group in groups for rule in group["rules"] if "record" in rule}
 
 
 def metrics_in(expr: str) -> set[str]:
-    """The names of the metrics that a question is about."""
+    """The names of the metrics that a question is about, by way of what is recorded too."""
+    for name, of in recorded().items():
+        expr = expr.replace(name, of)
     return set(re.findall(r"\b(?:tocsin|kafka|process)_[a-z0-9_]+|\bup\b", expr))

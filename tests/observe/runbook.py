@@ -13,6 +13,20 @@ PARTS: Final = ("Means", "Do", "Wake")
 
 
 @dataclass(frozen=True, slots=True)
+class KafkaTool:
+    """A command that comes with Kafka: its class, and what the runbook may ask of it."""
+
+    main_class: str
+    verbs: tuple[str, ...]
+
+
+KAFKA_TOOLS: Final = {
+    "kafka-consumer-groups": KafkaTool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", ("--describe",)),
+    "kafka-transactions": KafkaTool("org.apache.kafka.tools.TransactionsCommand", ("list",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """What is written about one alert: its parts by name, and its first command as words."""
 

@@ -42,7 +42,7 @@ def tool_or_skip(name: str) -> str:
 
 
 def run_tool(name: str, *words: str | Path, cwd: Path = ROOT) -> str:
-    """What a program prints; fails with what it said when it ends with anything but 0."""
+    """What a program prints as its answer; fails with all that it said when it ends with anything but 0."""
     done = subprocess.run([tool_or_skip(name), *words], capture_output=True, text=True, check=False, cwd=cwd)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
+    return done.stdout

@@ -13,7 +13,7 @@ import yaml
 
 from tests.observe.prometheus import OBSERVE, quicker
 from tests.observe.queries import asked, metrics_in, rules
-from tests.observe.runbook import PARTS, Section, sections
+from tests.observe.runbook import KAFKA_TOOLS, PARTS, Section, sections
 from tocsin.consumers.metric_table import TABLE, Kind
 from tocsin.deploy.cli import app
 
@@ -53,9 +53,12 @@ def test_every_section_is_about_a_rule() -> None:
 
 @pytest.mark.parametrize("section", SECTIONS.values(), ids=lambda section: section.name)
 def test_a_section(section: Section) -> None:
-    """It says what it means, what to do and whom to wake, and its first command is one of ours."""
+    """It says what it means, what to do and whom to wake, and its first command is one of ours, or of Kafka's."""
     assert tuple(section.parts) == PARTS
     program, *words = section.command
+    if program in KAFKA_TOOLS:
+        assert words[0] in KAFKA_TOOLS[program].verbs
+        return
     assert program == "tocsin"
     command, rest = typer.main.get_command(app), words
     context = typer.Context(command, info_name="tocsin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tocsin.consumers.metric_registry import Metrics
@@ -16,6 +17,7 @@ class FanoutMetrics(Metrics):
 
     def __init__(self) -> None:
         super().__init__(Service.FANOUT)
+        self._lines: dict[str, dict[str, float]] = {}
 
     def lane_up(self, lane: str, *, up: bool) -> None:
         """Note whether this process works `lane`."""
@@ -32,3 +34,15 @@ class FanoutMetrics(Metrics):
         self.gauge("tocsin_owed_seqs").labels(lane).set(tx.seq - tx.mark.paid)
         self.gauge("tocsin_behind_members").labels(lane).set(len(tx.mark.behind))
         self.gauge("tocsin_held_revisions").labels(lane).set(held)
+        if tx.lines:
+            self.lines(lane, tx.lines, tx.mark.tested_at / 1_000)
+
+    def lines(self, lane: str, tested: Mapping[str, bool], now_s: float) -> None:
+        """Note which members' lines were tested: who was not, has waited since it last was, or was first seen."""
+        before = self._lines.get(lane, {})
+        since = {member: now_s if done else before.get(member, now_s) for member, done in tested.items()}
+        for member, at_s in since.items():
+            self.gauge("tocsin_line_timestamp_seconds").labels(lane, member).set(at_s)
+        for member in before.keys() - since.keys():
+            self.gauge("tocsin_line_timestamp_seconds").remove(lane, member)
+        self._lines[lane] = since

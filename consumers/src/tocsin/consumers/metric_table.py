@@ -167,6 +167,14 @@ _DELIVERING: Final = (
         "Since when that member is owed something, as far as this process has seen.",
     ),
     _gauge(
+        "tocsin_line_timestamp_seconds",
+        _FANOUT,
+        ("lane", "member"),
+        "time",
+        "When a member's line was last tested; of one that was never tested, when that was first to be done.",
+    ),
+    _gauge("tocsin_line_test_seconds", _FANOUT, (), "seconds", "How often this process tests lines."),
+    _gauge(
         "tocsin_gains_held_members", _FANOUT, ("lane",), "members", "Members who gained more at once than the bound."
     ),
     _counter(
