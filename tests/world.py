@@ -146,6 +146,11 @@ class World:
         path = self.home / "fanout.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """What the fan-out processes logged under this name, in order."""
+        lines = [line for line in self.log().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [one for line in lines if (one := json.loads(line))["event"] == event]
+
     # -- observing, with plain clients -------------------------------------------------------------------------------
 
     def read(self, topics: Iterable[str], *, committed: bool = True, timeout_s: float = READY_S) -> list[Message]:

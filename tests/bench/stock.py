@@ -152,7 +152,7 @@ def _watch(world: World, lineages: int) -> Stock:
 
 
 def _is_taken(world: World, lane: str) -> bool:
-    return any("lane_taken" in line and f"lane={lane} " in line for line in world.log().splitlines())
+    return any(one["lane"] == lane for one in world.events("lane_taken"))
 
 
 def _publish(world: World, ended: threading.Event) -> None:

@@ -7,7 +7,6 @@ The same harness runs against a fan-out without fencing (variants.py), and must 
 from __future__ import annotations
 
 import random
-import re
 import signal
 import subprocess
 import threading
@@ -37,8 +36,6 @@ TAKEN_S: Final = 60.0
 SHARED_S: Final = 120.0
 # what is compared at the end is not to be compacted away before
 KEPT: Final = {"max.compaction.lag.ms": str(2**63 - 1), "min.compaction.lag.ms": str(2**62)}
-
-_TAKEN: Final = re.compile(r"lane_taken +lane=(\w+) .*worker=(\S+)")
 
 
 @dataclass(slots=True)
@@ -80,7 +77,7 @@ class Takeovers:
 
     def _taken(self) -> list[tuple[str, str]]:
         """Every lane that was taken, and by whom, in order."""
-        return _TAKEN.findall(self.world.log())
+        return [(one["lane"], one["worker"]) for one in self.world.events("lane_taken")]
 
     def _shared(self) -> bool:
         # one whose client library met what is fatal has ended itself: whoever runs the service starts it again

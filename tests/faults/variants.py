@@ -41,6 +41,10 @@ class NoTransaction(TransactionPair):
     def fence(self) -> None:
         """Fence nobody."""
 
+    def poll(self) -> None:
+        """Report what is done."""
+        self._producer.poll(0)
+
     def write(
         self,
         copies: Collection[Copy],

@@ -69,6 +69,7 @@ def alert(
         "revision": revision,
         "publisher": publisher,
         "status": status,
+        "published_at": NOW_MS,
         "expires_at": expires_at,
         "test": False,
     }

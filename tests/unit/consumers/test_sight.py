@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.consumers.lane_world import GREEN, READERS, LaneWorld, rule_of, snapshot
 from tocsin.consumers.acl import AclRow, AclSet
-from tocsin.consumers.lane_worker import SIGHT_AGE_MAX_S
+from tocsin.consumers.fanout_watch import SIGHT_AGE_MAX_S
 from tocsin.consumers.sight import Sight, Snapshot
 from tocsin.schemas.directory import Directory
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from tocsin.consumers.client_statistics import ClientSettings, silent
 from tocsin.consumers.errors import LaneStopped
 from tocsin.consumers.lane_transaction import Source
 from tocsin.consumers.ledger import Position
@@ -26,7 +27,7 @@ class Record(NamedTuple):
 class AlertReader:
     """A consumer without a group membership: the lane is held through the transactional ids, not through it."""
 
-    def __init__(self, config: KafkaConfig, jurisdiction: str) -> None:
+    def __init__(self, config: KafkaConfig, jurisdiction: str, tell: ClientSettings = silent) -> None:
         self._prefix = f"alerts.{jurisdiction}."
         self._assigned: dict[str, str] = {}
         self._seen: Topics | None = None
@@ -43,6 +44,7 @@ class AlertReader:
                 "fetch.wait.max.ms": 100,
                 "fetch.queue.backoff.ms": 5,
                 "queued.max.messages.kbytes": 65_536,
+                **tell(f"{jurisdiction}.reader"),
             }
         )
 
@@ -88,6 +90,20 @@ class AlertReader:
         offsets = [TopicPartition(p.topic, 0, p.next_offset) for p in positions.values() if p.topic in self._assigned]
         if offsets:
             self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The alert topics that are read."""
+        return self._assigned.keys()
+
+    def ends(self) -> dict[str, int]:
+        """The end of each alert topic, as the broker told when it was last fetched from: nobody is asked."""
+        found: dict[str, int] = {}
+        for topic in self._assigned:
+            bounds = self._consumer.get_watermark_offsets(TopicPartition(topic, 0), cached=True)
+            # not told yet
+            found[topic] = max(0, int(bounds[1])) if bounds else 0
+        return found
 
     def close(self) -> None:
         """Stop reading."""

@@ -47,6 +47,10 @@ class DirectoryWatcher(Watcher):
             if found is not None and found is not self.directory:
                 self.directory, self._verifier = found, Verifier(self._coalition, found)
 
+    def size(self) -> int:
+        """Members in the directory."""
+        return len(self.directory.members) if self.directory is not None else 0
+
     def verifier(self) -> Verifier | None:
         """Verifies by the newest directory; None until there is one."""
         return self._verifier

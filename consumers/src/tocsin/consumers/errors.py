@@ -9,6 +9,7 @@ TocsinConsumerError
 ├── DirectoryUnreadable  the topic `directory` cannot be read now
 ├── TopicsUnreadable     outboxes or ledgers cannot be read now
 ├── LaneFenced           another process has taken the lane over, or the producer cannot go on
+│   └── LedgerHangs         a transaction stays open on its ledger
 ├── LaneStopped          going on could skip or mix up alerts; somebody must look
 ├── LedgerNotWritten     ours: a rebuilt ledger is not written there; the message says what to do
 ├── TransactionAborted   nothing of a transaction was written; it will be tried again
@@ -69,6 +70,10 @@ class TopicsUnreadable(TocsinConsumerError):
 
 class LaneFenced(TocsinConsumerError):
     """This process must not, or cannot, go on with the lane."""
+
+
+class LedgerHangs(LaneFenced):
+    """A transaction stays open on the lane's ledger, though both of its ids are fenced."""
 
 
 class LaneStopped(TocsinConsumerError):

@@ -40,6 +40,12 @@ class Expiries:
         self._near += [(entry.ends_at, entry.key) for entry in heads]
         heapify(self._near)
 
+    def within_hours(self, now_ms: int, hours: int) -> int:
+        """How many lineages end so soon, or a few more: one that was put off is still counted where it was."""
+        self._come_to(now_ms // _HOUR_MS)
+        until = now_ms // _HOUR_MS + hours
+        return len(self._near) + sum(len(keys) for hour, keys in self._later.items() if hour <= until)
+
     def any_due(self, now_ms: int) -> bool:
         """Whether a lineage has ended, and nothing was done about it yet."""
         return next(self.due(now_ms), None) is not None

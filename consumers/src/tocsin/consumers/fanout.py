@@ -18,13 +18,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.entry import Headers
 from tocsin.consumers.fanout_metrics import FanoutMetrics
+from tocsin.consumers.fanout_watch import Watch
 from tocsin.consumers.gains import GAINS_MAX
+from tocsin.consumers.health import Checks, Health
+from tocsin.consumers.lane_report import LaneReport
 from tocsin.consumers.lane_transaction import Notary
-from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker, Watch
+from tocsin.consumers.lane_worker import Ending, Exchange, LaneWorker
 from tocsin.consumers.outbox_watch import OutboxWatcher
 from tocsin.consumers.snapshot_log import SnapshotLog
 from tocsin.consumers.subscriptions import Subscription
-from tocsin.consumers.watch import SightWatcher, TopicWatcher
+from tocsin.consumers.watch import Look, SightWatcher, TopicWatcher
 from tocsin.schemas.bundle import Bundle, KafkaConfig
 from tocsin.schemas.catalog import schema
 from tocsin.schemas.codec import encode
@@ -92,6 +95,10 @@ class Fanout:
         self.metrics = metrics or FanoutMetrics()
         self.metrics.gauge("tocsin_line_test_seconds").set(settings.line_test_s)
         self._settings = settings
+        self.health = Health()
+        self._turn = self.health.pulse("group")
+        self._pulses = {watch: self.health.pulse(watch) for watch in ("sight", "topics", "directory", "outboxes")}
+        self._given: set[str] | None = None
         self._exchange = Exchange(
             config=config,
             coalition=bundle.coalition,
@@ -100,6 +107,7 @@ class Fanout:
             line_test_ms=round(settings.line_test_s * 1_000),
             gains_max=settings.gains_max,
             scratch=settings.scratch,
+            tell=self.metrics.clients.settings,
         )
         floor = VersionFloor(bundle.path / "directory-version")
         topics = TopicWatcher(config)
@@ -113,6 +121,7 @@ class Fanout:
         self._restart_at: dict[str, float] = {}
         self._questions: SimpleQueue[tuple[str, Future[bool]]] = SimpleQueue()
         self._consumer = Consumer(self._group_config(config))
+        self.health.needs(self._needs)
 
     def _group_config(self, config: KafkaConfig) -> dict[str, Any]:
         static = {"group.instance.id": self._settings.name} if self._settings.name else {}
@@ -134,8 +143,7 @@ class Fanout:
 
     def run(self) -> None:
         """Work until stopped."""
-        for watcher in (self._watch.sight, self._watch.topics, self._watch.directory, self._watch.outboxes):
-            watcher.start()
+        self._watch.start(self._looked)
         self._consumer.subscribe(
             [f"^{_LEDGER_PREFIX.replace('.', '[.]')}"],
             on_assign=self._assigned,
@@ -148,12 +156,27 @@ class Fanout:
         finally:
             self._end_lanes(list(self._lanes))
             self._consumer.close()
-            for watcher in (self._watch.sight, self._watch.topics):
-                watcher.stop()
-            self._watch.outboxes.close()
-            self._watch.directory.close()
+            self._watch.stop()
+
+    def _looked(self, look: Look) -> None:
+        self._pulses[look.watch].beat()
+        self.metrics.turned(look.watch, time.time())
+        self.metrics.looked(look)
+
+    def _needs(self) -> Checks:
+        """What it takes to be ready: every lane that the group gives to this process, and all that is watched."""
+        return {"lanes": self._lanes_missing(), **self._watch.checks()}
+
+    def _lanes_missing(self) -> str | None:
+        given = self._given
+        if given is None:
+            return "the group has not said yet which lanes this process is given"
+        missing = sorted(lane for lane in given if (one := self._lanes.get(lane)) is None or not one.report.up)
+        return f"not taken: {', '.join(missing)}" if missing else None
 
     def _poll(self) -> None:
+        self._turn.beat()
+        self.metrics.turned("group", time.time())
         message = self._consumer.poll(CONFIRM_POLL_S)
         self._answer()
         error = message.error() if message is not None else None
@@ -178,6 +201,7 @@ class Fanout:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)  # an assigned ledger partition is a lane; its records are read by the lane itself
+        self._given = {*(self._given or ()), *map(_lane, partitions)}
         for partition in partitions:
             self._start_lane(_lane(partition))
 
@@ -189,13 +213,16 @@ class Fanout:
         self._end_lanes([_lane(partition) for partition in partitions])
 
     def _start_lane(self, lane: str) -> None:
+        report = LaneReport(lane, self._exchange.worker, self.metrics, self.health.pulse(f"lane.{lane}"))
         worker = self._settings.lane_worker(
-            lane, self._exchange, self._watch, confirm=self._confirmer(lane), metrics=self.metrics
+            lane, self._exchange, self._watch, confirm=self._confirmer(lane), report=report
         )
         self._lanes[lane] = worker
         worker.start()
 
     def _end_lanes(self, lanes: list[str]) -> None:
+        self._turn.rest()  # lanes have their time to end
+        self._given = {*(self._given or ())}.difference(lanes)
         for lane in lanes:
             self._restart_at.pop(lane, None)
         workers = [self._lanes.pop(lane) for lane in lanes if lane in self._lanes]

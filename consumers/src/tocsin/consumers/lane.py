@@ -32,6 +32,7 @@ from tocsin.consumers.lane_transaction import RULE_HEADER, SOURCE_HEADER, Contex
 from tocsin.consumers.ledger import Ledger, Mark, Position
 from tocsin.consumers.lineage import EXPIRED, RETRACTED, check_revision
 from tocsin.consumers.subscriptions import Subscriptions
+from tocsin.consumers.tally import Paid
 from tocsin.schemas.codec import decode
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.names import AlertTopic, inbox_topic
@@ -139,6 +140,10 @@ class Lane:
             return True
         return self._expiries.any_due(context.now_ms)
 
+    def expiring(self, now_ms: int) -> int:
+        """About how many lineages end by themselves within a day."""
+        return self._expiries.within_hours(now_ms, 24)
+
     # -- making a transaction ----------------------------------------------------------------------------------------
 
     def begin(self, context: Context) -> Transaction:
@@ -180,8 +185,11 @@ class Lane:
                 tx.postponed.append((member, key, seq))
             else:
                 payable.append(at)
+        before = len(tx.copies)
         if payable:
             self._write(tx, context, entry, given, payable)
+        if entry.kind == "ALERT":
+            tx.tally.paid.append(Paid(key, entry.topic, len(tx.copies) - before))
 
     def _write(self, tx: Transaction, context: Context, entry: Entry, given: Given, payable: Iterable[int]) -> None:
         """What decision `given` owes to its members at the places `payable`: copies, erasures, or a notice."""
@@ -276,6 +284,9 @@ class Lane:
         tx.seq += 1
         entry = self._entry_of(alert, source, key, before)
         rules = (*given.values(), *((ERASED,) * len(erased)))
+        tx.tally.skew_ms[alert.member] = source.appended_at - header["published_at"]
+        if rules:
+            tx.tally.arrived[key] = source.appended_at
         self._owe(tx, entry, Given(tx.seq, entry.revision, (*given, *erased), rules))
         record_decision(
             tx,

@@ -37,6 +37,9 @@ def record_decision(
 ) -> None:
     """Put on record who is given `entry` (member, rule), who is refused it (member -> reason), whose copy is erased."""
     publisher, _, lineage_id = entry.key.partition("/")
+    tx.tally.decisions[kind, "ACCEPTED", ""] += 1
+    if refused:
+        tx.tally.refused.update(refused.values())
     tx.decisions.append(
         encode(
             _DECISION,
@@ -70,13 +73,15 @@ def record_rejection(
 ) -> None:
     """Put on record that a record is rejected, or is a duplicate."""
     header: Mapping[str, Any] = alert.header if alert else {}
+    outcome = "DUPLICATE" if refusal.reason is Reason.REPLAYED else "REJECTED"
+    tx.tally.decisions["ALERT", outcome, refusal.reason.value] += 1
     tx.decisions.append(
         encode(
             _DECISION,
             {
                 **_stamp(tx, context),
                 "kind": "ALERT",
-                "outcome": "DUPLICATE" if refusal.reason is Reason.REPLAYED else "REJECTED",
+                "outcome": outcome,
                 "reason": refusal.reason.value,
                 "detail": refusal.detail or None,
                 **source._asdict(),

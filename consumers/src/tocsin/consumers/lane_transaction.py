@@ -26,6 +26,7 @@ from tocsin.consumers.ledger import (
 )
 from tocsin.consumers.sight import Sight
 from tocsin.consumers.subscriptions import Subscriptions
+from tocsin.consumers.tally import Tally
 from tocsin.schemas.directory import Directory
 
 SOURCE_HEADER = "tocsin-source"
@@ -107,6 +108,7 @@ class Transaction:
     mark_before: Mark = field(default_factory=Mark)
     seq: int = 0
     owed: int = 0
+    tally: Tally = field(default_factory=Tally)
 
     def ledger_records(self) -> Iterable[tuple[bytes, bytes | None]]:
         """Key and value of each ledger record."""

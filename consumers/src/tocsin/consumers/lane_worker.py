@@ -16,22 +16,20 @@ from pathlib import Path
 import structlog
 
 from tocsin.consumers.alert_reader import AlertReader, Record
-from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import LaneFenced, LaneStopped, TransactionAborted, where
-from tocsin.consumers.fanout_metrics import FanoutMetrics
+from tocsin.consumers.client_statistics import ClientSettings, silent
+from tocsin.consumers.errors import LaneFenced, LaneStopped, LedgerHangs, TransactionAborted, where
+from tocsin.consumers.fanout_watch import Watch
 from tocsin.consumers.lane import Lane
+from tocsin.consumers.lane_report import LaneReport
 from tocsin.consumers.lane_transaction import Context, Notary, Transaction
 from tocsin.consumers.ledger import Ledger
 from tocsin.consumers.ledger_reader import LedgerReader
-from tocsin.consumers.outbox_watch import OutboxWatcher
 from tocsin.consumers.transactions import TransactionPair
 from tocsin.consumers.verification import Judged, judge
-from tocsin.consumers.watch import SightWatcher, Topics, TopicWatcher
+from tocsin.consumers.watch import Topics
 from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.names import audit_topic, ledger_topic
 
-# The 5 s bound on revocation: a snapshot may be this old when copies are produced, and these have 3 s to be appended.
-SIGHT_AGE_MAX_S = 1.5
 RECORDS_MAX = 2_000
 LINEAGES_BUSY, LINEAGES_IDLE = 200, 5_000
 # a try that fails costs the lane a take-over, about a second
@@ -49,21 +47,12 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """What all lanes of a process share."""
-
-    sight: SightWatcher
-    topics: TopicWatcher
-    directory: DirectoryWatcher
-    outboxes: OutboxWatcher
-
-
-@dataclass(frozen=True, slots=True)
 class Exchange:
     """Who the fan-out is: its Kafka login, its coalition, its name, how it signs and how often it tests lines.
 
     `telling` is held by the one lane that has a word for many members: all lanes have when they begin, and after a
-    change of the policy, and each inbox costs the broker as much as if it were given an alert.
+    change of the policy, and each inbox costs the broker as much as if it were given an alert. By `tell` the lanes'
+    Kafka clients tell of themselves.
     """
 
     config: KafkaConfig
@@ -74,6 +63,7 @@ class Exchange:
     gains_max: int
     scratch: Path | None
     telling: threading.Lock = field(default_factory=threading.Lock)
+    tell: ClientSettings = silent
 
 
 @dataclass(slots=True)
@@ -104,7 +94,7 @@ class LaneWorker(threading.Thread):
         watch: Watch,
         *,
         confirm: Callable[[threading.Event], bool],
-        metrics: FanoutMetrics,
+        report: LaneReport,
     ) -> None:
         super().__init__(name=f"lane-{jurisdiction}", daemon=True)
         self.jurisdiction = jurisdiction
@@ -112,7 +102,7 @@ class LaneWorker(threading.Thread):
         self._exchange = exchange
         self._watch = watch
         self._confirm = confirm
-        self._metrics = metrics
+        self.report = report
         self._stop_asked = threading.Event()
         self._pending: deque[Judged] = deque()
         self._refusals = _Refusals()
@@ -132,6 +122,8 @@ class LaneWorker(threading.Thread):
                 self._own(ledger)
             self.ending = Ending.ASKED
         except LaneFenced as fenced:
+            if isinstance(fenced, LedgerHangs):
+                self.report.hangs()
             self.ending = Ending.FENCED
             self._log.warning("lane_fenced", reason=str(fenced))
         except LaneStopped as stopped:
@@ -143,7 +135,7 @@ class LaneWorker(threading.Thread):
             self._log.error("lane_failed", failure=where(failure))
         finally:
             ledger.close()
-            self._metrics.lane_up(self.jurisdiction, up=False)
+            self.report.ended(self.ending or Ending.FAILED)
 
     # -- owning the lane ---------------------------------------------------------------------------------------------
 
@@ -152,15 +144,17 @@ class LaneWorker(threading.Thread):
         if not self._confirm(self._stop_asked):
             raise LaneFenced("the group no longer gives this lane to this process")
         began = time.monotonic()
+        self.report.taking()
         pair = self._new_pair()
-        reader = AlertReader(self._exchange.config, self.jurisdiction)
+        reader = AlertReader(self._exchange.config, self.jurisdiction, self._exchange.tell)
         try:
             pair.fence()
             lane = self._new_lane(ledger.read_to_end())
             lane.set_behind(self._refusals.retry_at)
             self._pending.clear()
-            self._metrics.lane_up(self.jurisdiction, up=True)
-            self._log.info("lane_taken", lineages=len(lane.ledger.entries), seconds=round(time.monotonic() - began, 3))
+            took_s = round(time.monotonic() - began, 3)
+            self.report.taken(took_s, len(lane.ledger.entries))
+            self._log.info("lane_taken", lineages=len(lane.ledger.entries), seconds=took_s)
             with ThreadPoolExecutor(2, thread_name_prefix=f"verify-{self.jurisdiction}") as pool:
                 self._work(lane, pair, reader, pool)
         except TransactionAborted as aborted:
@@ -171,7 +165,7 @@ class LaneWorker(threading.Thread):
             pair.close()
 
     def _new_pair(self) -> TransactionPair:
-        return TransactionPair(self._exchange.config, self.jurisdiction)
+        return TransactionPair(self._exchange.config, self.jurisdiction, self._exchange.tell)
 
     def _new_lane(self, ledger: Ledger) -> Lane:
         return Lane(self.jurisdiction, ledger)
@@ -179,9 +173,12 @@ class LaneWorker(threading.Thread):
     def _work(self, lane: Lane, pair: TransactionPair, reader: AlertReader, pool: ThreadPoolExecutor) -> None:
         busy = False
         while not (self._stop_asked.is_set() or pair.doubtful):
+            self.report.turned()
+            pair.poll()
             topics = self._watch.topics.topics
             reader.follow(topics, lane.ledger.positions)
             self._read(reader, pool, wait=not busy)
+            self.report.state(lane, reader, self._oldest_ms())
             context = self._context(topics)
             if context is None:
                 self._stop_asked.wait(0.1)
@@ -194,6 +191,7 @@ class LaneWorker(threading.Thread):
             if not pair.doubtful:
                 self._pay_refusing(pair, lane, context)
             self._report_held(lane.gains.held(context.gains_max))
+            self.report.sight(context, reader.topics)
             busy = bool(self._pending) or lane.has_work(context)
 
     @contextmanager
@@ -211,7 +209,7 @@ class LaneWorker(threading.Thread):
         """Say who has gained too much at once to be given it, and what to do."""
         if held != self._held:
             self._held = held
-            self._metrics.gains_held(self.jurisdiction, len(held))
+            self.report.gains_held(len(held))
             remedy = (
                 "if the rule is right, the secretariat releases them with `tocsin release`; if not, put the rule right"
             )
@@ -231,20 +229,12 @@ class LaneWorker(threading.Thread):
 
     def _context(self, topics: Topics) -> Context | None:
         """What the next transaction is decided on; None while any of it is missing or too old (fail closed)."""
+        wrong = next(filter(None, self._watch.checks().values()), "")
+        self._note_stale(wrong)
         sight, directory = self._watch.sight.sight, self._watch.directory.directory
-        if sight is None or sight.age(time.monotonic()) > SIGHT_AGE_MAX_S:
-            self._fail_closed("the ACLs cannot be read or put on record, or are older than their age limit")
-            return None
-        if directory is None or not self._watch.directory.fresh():
-            self._fail_closed("the directory is missing, expired or older than its age limit")
-            return None
         subscriptions = self._watch.outboxes.subscriptions
-        if subscriptions is None or not self._watch.outboxes.fresh():
-            self._fail_closed("the outboxes cannot be read, or were read longer ago than their age limit")
+        if wrong or sight is None or directory is None or subscriptions is None:
             return None
-        if self._stale:
-            self._log.info("deliveries_resumed")
-            self._stale = ""
         now_ms = time.time_ns() // 1_000_000
         return Context(
             sight=sight,
@@ -260,10 +250,18 @@ class LaneWorker(threading.Thread):
             secret=secrets.token_bytes(),
         )
 
-    def _fail_closed(self, reason: str) -> None:
+    def _note_stale(self, reason: str) -> None:
+        """Say once why deliveries stop, and that they go on."""
         if self._stale != reason:
-            self._log.warning("deliveries_stopped", reason=reason)
+            self.report.stopped(stopped=bool(reason))
+            if reason:
+                self._log.warning("deliveries_stopped", reason=reason)
+            else:
+                self._log.info("deliveries_resumed")
             self._stale = reason
+
+    def _oldest_ms(self) -> int | None:
+        return self._pending[0].record.source.appended_at if self._pending else None
 
     def _fill(self, lane: Lane, context: Context, *, tells: bool) -> Transaction:
         tx = lane.begin(context)
@@ -282,6 +280,7 @@ class LaneWorker(threading.Thread):
         if not tx.empty:
             audit, ledger = audit_topic(self.jurisdiction), ledger_topic(self.jurisdiction)
             records = [(audit, None, decision) for decision in tx.decisions]
+            began = time.monotonic()
             try:
                 pair.write(
                     tx.copies,
@@ -289,11 +288,13 @@ class LaneWorker(threading.Thread):
                     self._inboxes_now,
                 )
             except TransactionAborted as aborted:
+                self.report.wrote(time.monotonic() - began, "aborted")
                 self._suspect(tx, aborted)
                 raise
+            self.report.wrote(time.monotonic() - began, "doubtful" if pair.doubtful else "committed")
             self._refusals.unnamed = 0
         lane.commit(tx)
-        self._metrics.committed(self.jurisdiction, tx, held=len(lane.ledger.held))
+        self.report.committed(lane, tx)
 
     def _inboxes_now(self) -> frozenset[str]:
         self._watch.topics.hurry()

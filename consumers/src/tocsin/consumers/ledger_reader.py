@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.consumers.contents import FileContents
-from tocsin.consumers.errors import LaneFenced
+from tocsin.consumers.errors import LaneFenced, LedgerHangs
 from tocsin.consumers.ledger import Ledger
 from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.names import ledger_topic
@@ -51,7 +51,8 @@ class LedgerReader:
         """Apply everything committed. Call only after both transactional ids are fenced.
 
         Raises:
-            LaneFenced: somebody's transaction stays open on the ledger, or it cannot be read.
+            LedgerHangs: somebody's transaction stays open on the ledger.
+            LaneFenced: it cannot be read.
         """
         end = self._stable_end()
         if end <= self._next:
@@ -81,7 +82,7 @@ class LedgerReader:
             if stable == end:
                 return end
             time.sleep(0.05)
-        raise LaneFenced(
+        raise LedgerHangs(
             f"{self._topic}: a transaction has been open for {STABLE_WAIT_MAX_S:.0f} s, though both ids are fenced; "
             f"if this comes again, Kafka has lost its end: see 'A transaction that hangs' in docs/ARCHITECTURE.md"
         )

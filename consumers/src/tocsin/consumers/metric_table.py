@@ -206,7 +206,7 @@ _SNAPSHOTS: Final = (
         _FANOUT,
         ("snapshot",),
         "time",
-        "When the acls, topics, directory and outboxes that decisions are made by were last read whole.",
+        "When sight (the ACLs), topics, directory and outboxes, by which decisions are made, were last read whole.",
     ),
     _gauge(
         "tocsin_snapshot_read_seconds", _FANOUT, ("snapshot",), "seconds", "How long reading them took the last time."

@@ -80,6 +80,10 @@ class OutboxWatcher(Watcher):
         self._swap()
         self._read_at = began
 
+    def size(self) -> int:
+        """Members that ask for anything."""
+        return len(self.subscriptions) if self.subscriptions is not None else 0
+
     def _follow(self, ids: Mapping[str, str]) -> None:
         """Begin with outboxes that are new, or were made anew, at their first record; forget those that are gone."""
         if ids == self._ids:

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from tocsin.consumers.client_statistics import ClientSettings, silent
 from tocsin.consumers.errors import LaneFenced, TransactionAborted
 from tocsin.consumers.lane_transaction import Copy
 from tocsin.schemas.bundle import KafkaConfig
@@ -37,7 +38,7 @@ def transactional_ids(jurisdiction: str) -> tuple[str, str]:
 class TransactionPair:
     """Writes whole transactions. `doubtful` is set once a commit may have been sent twice: then take over again."""
 
-    def __init__(self, config: KafkaConfig, jurisdiction: str) -> None:
+    def __init__(self, config: KafkaConfig, jurisdiction: str, tell: ClientSettings = silent) -> None:
         self.doubtful = False
         self._failed: dict[str, KafkaError] = {}
         self._fatal: KafkaError | None = None
@@ -63,9 +64,10 @@ class TransactionPair:
                     "on_delivery": self._note_failure,
                     # without it a fatal error is raised from inside `flush`, in the middle of the other call-backs
                     "error_cb": self._note_fatal,
+                    **tell(f"{jurisdiction}.writer.{number}"),
                 }
             )
-            for transactional_id in transactional_ids(jurisdiction)
+            for number, transactional_id in enumerate(transactional_ids(jurisdiction))
         ]
 
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
@@ -87,6 +89,11 @@ class TransactionPair:
                 producer.init_transactions(30)
             except KafkaException as failure:
                 raise LaneFenced(f"init_transactions: {failure.args[0]}") from failure
+
+    def poll(self) -> None:
+        """Let the client library say what it has to say while nothing is written, or it keeps it all."""
+        for producer in self._producers:
+            producer.poll(0)
 
     def write(
         self,

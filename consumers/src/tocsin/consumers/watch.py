@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from confluent_kafka import KafkaException, TopicCollection
@@ -35,10 +35,28 @@ log = structlog.get_logger()
 ADMIN: Final = {"topic.metadata.refresh.interval.ms": 1_000}
 
 
+class Look(NamedTuple):
+    """What one look of a watcher came to: when it began (seconds since 1970), how long it took, how much there was.
+
+    `failure` is the name of the error, None when it succeeded.
+    """
+
+    watch: str
+    began_s: float
+    took_s: float
+    size: int
+    failure: str | None
+
+
+def _unobserved(_look: Look) -> None:
+    """What becomes of looks that nobody asks for."""
+
+
 class Watcher(threading.Thread):
     """Calls `look` every `every_s` seconds until stopped. A failure is logged once until it changes or ends.
 
     After a look it rests `rest` times as long as that took, so that one that has become slow is taken less often.
+    `observe` may be set before it is started: it is told of every look.
     """
 
     def __init__(self, name: str, every_s: float, *, rest: float = 0.0) -> None:
@@ -48,22 +66,29 @@ class Watcher(threading.Thread):
         self._stop_asked = False
         self._wake = threading.Event()
         self._trouble = ""
+        self.observe: Callable[[Look], None] = _unobserved
 
     def run(self) -> None:
         """Look until stopped."""
         while not self._stop_asked:
-            began = time.monotonic()
+            began, began_s, failure = time.monotonic(), time.time(), None
             self._wake.clear()
             try:
                 self.look()
                 self._report("")
             except (TocsinConsumerError, KafkaException) as trouble:
+                failure = type(trouble).__name__
                 self._report(str(trouble))
             took = time.monotonic() - began
+            self.observe(Look(self.name, began_s, took, self.size(), failure))
             self._wake.wait(max(self._every_s - took, self._rest * took))
 
     def look(self) -> None:
         """Take one look; the subclass swaps its value."""
+        raise NotImplementedError
+
+    def size(self) -> int:
+        """How much the last look found: rows, topics, members."""
         raise NotImplementedError
 
     def hurry(self) -> None:
@@ -114,6 +139,10 @@ class SightWatcher(Watcher):
         elif earlier is not None:
             self.sight = Sight(earlier, snapshot)
 
+    def size(self) -> int:
+        """ACL rows on topics."""
+        return len(self._snapshot.acls.rows) if self._snapshot is not None else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -159,6 +188,10 @@ class TopicWatcher(Watcher):
         if topics != self.topics:
             self.topics = topics
         self.looked = True
+
+    def size(self) -> int:
+        """Alert topics, inboxes that may be written, and outboxes."""
+        return len(self.topics.ids) + len(self.topics.inboxes) + len(self.topics.outboxes)
 
     def _describe(self, names: list[str]) -> Iterator[tuple[str, Any]]:
         answers: dict[str, Any] = self._admin.describe_topics(

@@ -42,6 +42,19 @@ def log_beside_output() -> None:
     )
 
 
+def log_as_service() -> None:
+    """Log to stderr what a service does: for people on a terminal, else one JSON object a line, stamped in UTC."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
 def busy(what: str) -> Status:
     """Shows, on a terminal, that something is being done; a context manager."""
     return Console(stderr=True).status(f"{what} ...")

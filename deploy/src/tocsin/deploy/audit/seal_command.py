@@ -12,6 +12,8 @@ import typer
 from tocsin.consumers.audit.logs import SEALER
 from tocsin.consumers.audit.sealer import Sealer
 from tocsin.consumers.metrics import SealerMetrics
+from tocsin.deploy.observing.options import AddressOption, CertificateOption, KeyOption, PortOption
+from tocsin.deploy.observing.port import LOCAL, PortOptions
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, log_beside_output, show
 from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle
@@ -28,20 +30,25 @@ def state_of(home: Path, state: Path | None) -> Path:
 def seal(
     *,
     once: Annotated[bool, typer.Option("--once", help="Seal what is on record now, say how much, and end.")] = False,
-    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on 127.0.0.1.")] = None,
+    metrics_port: PortOption = None,
+    metrics_address: AddressOption = LOCAL,
+    metrics_cert: CertificateOption = None,
+    metrics_key: KeyOption = None,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Seal so often, and at 256 records.")] = 1.0,
     state: StateOption = None,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Seal the record: keep a Merkle log of each of its topics and sign its heads, until Ctrl-C.
+    """Seal the record: keep a Merkle log of each of its topics and sign its heads, until Ctrl-C or SIGTERM.
+
+    It ends once what it has begun to seal is sealed, within 60 s.
 
     Exit codes of --once: 0 all is sealed, 3 a log cannot be gone on with, 1 failed, 2 usage.
     """
     log_beside_output()
     with closing(Sealer(Bundle.load(home / "services" / SEALER), state_of(home, state))) as sealer:
         if not once:
-            _serve(sealer, metrics_port, every)
+            _serve(sealer, PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key), every)
             return
         sealer.look()
         rows = [
@@ -54,7 +61,7 @@ def seal(
             raise typer.Exit(DIFFERENT)
 
 
-def _serve(sealer: Sealer, port: int | None, every_s: float) -> None:
+def _serve(sealer: Sealer, port: PortOptions, every_s: float) -> None:
     metrics = SealerMetrics()
 
     def look() -> None:
@@ -63,4 +70,4 @@ def _serve(sealer: Sealer, port: int | None, every_s: float) -> None:
         records = {topic: one.size for topic, one in sealer.logs.items()}
         metrics.sealed(records, sealer.lag(), len(sealer.refused), now_s)
 
-    serve(metrics.registry, look, port=port, every_s=every_s, what="sealer", failed="not_sealed")
+    serve(metrics, look, port=port, every_s=every_s, what="sealer", failed="not_sealed")

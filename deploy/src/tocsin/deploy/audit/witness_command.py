@@ -20,6 +20,8 @@ from tocsin.consumers.errors import DirectoryUnreadable, NoteInvalid
 from tocsin.consumers.metrics import WitnessMetrics
 from tocsin.consumers.outbox import Outbox
 from tocsin.deploy.commands.publish import AsOption
+from tocsin.deploy.observing.options import AddressOption, CertificateOption, KeyOption, PortOption
+from tocsin.deploy.observing.port import LOCAL, PortOptions
 from tocsin.deploy.output import Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle
@@ -53,7 +55,10 @@ def witness(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Compare what there is now, say what came of it, end.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Look so often.")] = 10.0,
-    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on 127.0.0.1.")] = None,
+    metrics_port: PortOption = None,
+    metrics_address: AddressOption = LOCAL,
+    metrics_cert: CertificateOption = None,
+    metrics_key: KeyOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Compare the heads of the sealed logs with all that you were shown before, and cosign those that continue it.
@@ -66,7 +71,7 @@ def witness(
     with ExitStack() as stack:
         service = _Service(opened, state or opened.path / STATE, tiles, stack)
         if not once and not checkpoint:
-            service.serve(metrics_port, every)
+            service.serve(PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key), every)
             return
         kept = {str(path): path.read_bytes() for path in checkpoint or ()}
         rows = [*service.look(), *(row for name, note in kept.items() for row in service.compare(name, note))]
@@ -99,7 +104,7 @@ class _Service:
         stack.callback(self._directory.close)
         self._looked: dict[str, Looked] = {}
 
-    def serve(self, port: int | None, every_s: float) -> None:
+    def serve(self, port: PortOptions, every_s: float) -> None:
         """Look until told to stop."""
         metrics = WitnessMetrics()
 
@@ -109,7 +114,7 @@ class _Service:
             entries = {topic: one.entries for topic, one in self._looked.items()}
             metrics.looked(entries, self.witnessing.forks, self.witnessing.waiting, now_s)
 
-        serve(metrics.registry, look, port=port, every_s=every_s, what="witness", failed="not_witnessed")
+        serve(metrics, look, port=port, every_s=every_s, what="witness", failed="not_witnessed")
 
     def look(self) -> list[Row]:
         """Compare and cosign what has come since."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client import start_http_server
 
 from tocsin.consumers.fanout import Fanout, FanoutSettings
 from tocsin.consumers.gains import GAINS_MAX
-from tocsin.deploy.output import HOME, HomeOption, console
+from tocsin.deploy.observing.options import AddressOption, CertificateOption, KeyOption, PortOption
+from tocsin.deploy.observing.port import LOCAL, PortOptions, open_port
+from tocsin.deploy.output import HOME, HomeOption, console, log_as_service
 from tocsin.deploy.policy.compile import subscriptions
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.rows import FANOUT
@@ -43,17 +44,25 @@ def run(
         float,
         typer.Option(metavar="SECONDS", min=1, help="Test every member's line so often; Kafka erases only after one."),
     ] = 3_600,
-    metrics_port: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on 127.0.0.1.")] = None,
+    metrics_port: PortOption = None,
+    metrics_address: AddressOption = LOCAL,
+    metrics_cert: CertificateOption = None,
+    metrics_key: KeyOption = None,
 ) -> None:
-    """Run one process; start as many as you like, they share the lanes. Ctrl-C, or SIGTERM, ends it cleanly."""
+    """Run one process; start as many as you like, they share the lanes.
+
+    Ctrl-C, or SIGTERM, ends it cleanly: each lane ends its transaction, which takes 60 s at most.
+    """
+    log_as_service()
     bundle = Bundle.load(home / "services" / FANOUT)
     worker = name or f"{socket.gethostname()}-{os.getpid()}"
     settings = FanoutSettings(worker=worker, name=name, gains_max=gains_max, scratch=scratch, line_test_s=line_test)
     fanout = Fanout(bundle, subscriptions(read_policy(policy)), settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: fanout.stop())
-    if metrics_port is not None:
-        start_http_server(metrics_port, addr="127.0.0.1", registry=fanout.metrics.registry)
+    open_port(
+        PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key), fanout.metrics.registry, fanout.health
+    )
     console.print(f"fan-out {worker} at {bundle.config.bootstrap}; Ctrl-C ends it")
     # the ledger is large and lives long: with Python's own threshold, looking for cycles in it costs a sixth of all CPU
     gc.set_threshold(GC_THRESHOLD)

@@ -12,6 +12,8 @@ from tocsin.consumers.withdrawals import Withdrawal
 from tocsin.consumers.withdrawals_reader import WithdrawalsReader, lanes
 from tocsin.deploy.commands.checks import checked_lanes
 from tocsin.deploy.moments import moment_text
+from tocsin.deploy.observing.options import AddressOption, CertificateOption, KeyOption, PortOption
+from tocsin.deploy.observing.port import LOCAL, PortOptions
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.rows import FANOUT
 from tocsin.deploy.serving import serve
@@ -26,24 +28,27 @@ def withdrawals(
     overdue: Annotated[
         float, typer.Option(metavar="HOURS", min=0, help="Not acknowledged after so long is overdue.")
     ] = 24,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(help="Run on, show nothing, and serve Prometheus metrics of who is overdue on 127.0.0.1."),
-    ] = None,
+    metrics_port: PortOption = None,
+    metrics_address: AddressOption = LOCAL,
+    metrics_cert: CertificateOption = None,
+    metrics_key: KeyOption = None,
     every: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="With --metrics-port: read so often.")] = 60,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show who was told of each retraction, who has acknowledged it, and who has not and since when.
 
-    Exit codes: 0 nobody is overdue, 3 somebody is, 1 failed, 2 usage. With --metrics-port it runs until Ctrl-C.
+    Exit codes: 0 nobody is overdue, 3 somebody is, 1 failed, 2 usage. With --metrics-port it runs on, shows
+    nothing, and ends within 60 s of Ctrl-C or SIGTERM.
     """
     log_beside_output()
     bundle = Bundle.load(home / "services" / FANOUT)
     asked, after_ms = checked_lanes(lane, lanes(bundle), "--lane"), round(overdue * HOUR_MS)
     with WithdrawalsReader(bundle, asked) as reader:
         if metrics_port is not None:
-            _serve(reader, asked, after_ms, metrics_port, every)
+            _serve(
+                reader, asked, after_ms, PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key), every
+            )
             return
         rows = withdrawal_rows(reader.read(), time.time_ns() // 1_000_000, after_ms)
     show(rows, output, title="withdrawals")
@@ -54,14 +59,14 @@ def withdrawals(
         raise typer.Exit(OVERDUE)
 
 
-def _serve(reader: WithdrawalsReader, of_lanes: list[str], after_ms: int, port: int, every_s: float) -> None:
+def _serve(reader: WithdrawalsReader, of_lanes: list[str], after_ms: int, port: PortOptions, every_s: float) -> None:
     metrics = WithdrawalsMetrics()
 
     def look() -> None:
         metrics.read(reader.read(), of_lanes, time.time_ns() // 1_000_000, after_ms)
 
     what = f"withdrawals of {', '.join(of_lanes)}"
-    serve(metrics.registry, look, port=port, every_s=every_s, what=what, failed="withdrawals_not_read")
+    serve(metrics, look, port=port, every_s=every_s, what=what, failed="withdrawals_not_read")
 
 
 def withdrawal_rows(found: list[Withdrawal], now_ms: int, after_ms: int) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ import typer
 
 from tocsin.consumers.acl import AclSet
 from tocsin.deploy.cluster.local import LocalCluster
+from tocsin.deploy.observing.options import AddressOption, CertificateOption, KeyOption, PortOption
+from tocsin.deploy.observing.port import LOCAL, PortOptions
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
 from tocsin.deploy.policy.acls import strange_acls
 from tocsin.deploy.policy.apply import ADMINISTRATOR, said_clearly
@@ -38,9 +40,6 @@ from tocsin.deploy.policy.watching import DriftMetrics, TickMetrics, Told
 from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle
 
-MetricsPortOption = Annotated[
-    int | None, typer.Option(help="Run on, show nothing, and serve Prometheus metrics on 127.0.0.1.", min=1, max=65_535)
-]
 NOT_LOOKED_AT = "policy_not_looked_at"
 HOURS_MAX = LIFE_MAX / timedelta(hours=1)
 
@@ -79,14 +78,18 @@ def prove(
 
 def drift(
     files: FilesArgument,
-    metrics_port: MetricsPortOption = None,
+    metrics_port: PortOption = None,
+    metrics_address: AddressOption = LOCAL,
+    metrics_cert: CertificateOption = None,
+    metrics_key: KeyOption = None,
     every: EveryOption = 60,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show how the cluster differs from the policy, by whomever: also what `apply` would leave alone.
 
-    Exit codes: 0 it does not, 3 it does, 1 failed, 2 usage. With --metrics-port it runs until Ctrl-C.
+    Exit codes: 0 it does not, 3 it does, 1 failed, 2 usage. With --metrics-port it runs on, shows
+    nothing, and ends within 60 s of Ctrl-C or SIGTERM.
     """
     policy = read_policy(*files)
     if metrics_port is not None:
@@ -98,7 +101,14 @@ def drift(
             told.differences(found)
             metrics.drift(found)
 
-        serve(metrics.registry, look, port=metrics_port, every_s=every, what="drift", failed=NOT_LOOKED_AT)
+        serve(
+            metrics,
+            look,
+            port=PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key),
+            every_s=every,
+            what="drift",
+            failed=NOT_LOOKED_AT,
+        )
         return
     with said_clearly("the cluster cannot be asked"):
         found = [*differences(application_of(policy, home))]
@@ -109,7 +119,10 @@ def drift(
 
 def tick_policy(
     files: FilesArgument,
-    metrics_port: MetricsPortOption = None,
+    metrics_port: PortOption = None,
+    metrics_address: AddressOption = LOCAL,
+    metrics_cert: CertificateOption = None,
+    metrics_key: KeyOption = None,
     every: EveryOption = 60,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
@@ -117,7 +130,8 @@ def tick_policy(
     """End what has ended by itself, begin what has begun, and warn of what ends within 30, 7 and 1 days.
 
     It changes what time alone changes, of the policy that was applied last: agreements, transfers, prohibitions,
-    break-glass, the directory. Of certificates it only warns. Run it by a timer, or let it run with --metrics-port.
+    break-glass, the directory. Of certificates it only warns. Run it by a timer, or leave it running with
+    --metrics-port: it then ends within 60 s of Ctrl-C or SIGTERM.
     """
     log_beside_output()
     admin = LocalCluster(home).admin()
@@ -131,7 +145,14 @@ def tick_policy(
             told.endings(found, datetime.now(UTC))
             metrics.tick(found)
 
-        serve(metrics.registry, look, port=metrics_port, every_s=every, what="tick", failed=NOT_LOOKED_AT)
+        serve(
+            metrics,
+            look,
+            port=PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key),
+            every_s=every,
+            what="tick",
+            failed=NOT_LOOKED_AT,
+        )
         return
     policy = read_policy(*files)
     show_applied(tick(policy, admin, home), output)
