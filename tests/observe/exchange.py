@@ -11,12 +11,15 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from tests.observe.prometheus import Prometheus
 from tests.world import World, tocsin, wait_until
 from tocsin.deploy.cluster.local import free_ports
+from tocsin.deploy.cluster.tls import make_certificates
+from tocsin.schemas.bundle import CA
 
 WITNESS: Final = "reader-01"
 LINE_TEST_S: Final = 2
@@ -26,11 +29,15 @@ JOBS: Final = ("fanout", "sealer", "withdrawals", "drift", "tick", "witness")
 
 @dataclass(slots=True)
 class Exchange:
-    """A world, the services around it by job, and the Prometheus that scrapes them."""
+    """A world, the services around it by job, and the Prometheus that scrapes them.
+
+    `kept` is what a fault must not lose while it lasts.
+    """
 
     world: World
     ports: dict[str, list[int]]
     prometheus: Prometheus
+    kept: list[Any] = field(default_factory=list[Any])
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
 
     @property
@@ -103,16 +110,23 @@ class Exchange:
 
 
 @contextmanager
-def exchange(home: Path, policy: dict[str, Any], *, brokers: int = 1) -> Generator[Exchange]:
-    """All of it at work and scraped, from nothing; and all of it gone at the end."""
+def exchange(
+    home: Path, policy: dict[str, Any], *, brokers: int = 1, quicker: int = 1, life: timedelta | None = None
+) -> Generator[Exchange]:
+    """All of it at work and scraped, from nothing; and all of it gone at the end.
+
+    The alert rules are `quicker` by that factor, and certificates have a `life` of their own.
+    """
     agents = _row_of_ports(brokers)
     *rest, own = free_ports(len(JOBS) + 1)
     ports = {**dict(zip(JOBS, ([port] for port in rest), strict=True)), "kafka": agents}
     world = World(home, policy, brokers=brokers, metrics_port=agents[0])
     with ExitStack() as stack:
         stack.callback(world.down)
+        if life is not None:
+            _shorten_certificates(world, brokers, life)
         world.up()
-        prometheus = stack.enter_context(Prometheus(home / "prometheus", own, ports))
+        prometheus = stack.enter_context(Prometheus(home / "prometheus", own, ports, quicker))
         made = Exchange(world, ports, prometheus)
         stack.callback(made.stop_all)
         shutil.copytree(world.member(WITNESS).path, made.witness_bundle)
@@ -122,6 +136,15 @@ def exchange(home: Path, policy: dict[str, Any], *, brokers: int = 1) -> Generat
         made.start(*(job for job in JOBS if job != "fanout"))
         made.wait_scraped()
         yield made
+
+
+def _shorten_certificates(world: World, brokers: int, life: timedelta) -> None:
+    """Give the brokers other certificates, before anybody but the administrator knows them."""
+    world.cluster.up(brokers)
+    world.cluster.down()
+    tls = world.cluster.folder / "tls"
+    make_certificates(tls / "ca.pem", tls / "broker.pem", life)
+    shutil.copy(tls / "ca.pem", world.cluster.admin().path / CA)
 
 
 def _row_of_ports(count: int) -> list[int]:

@@ -30,7 +30,7 @@ _PRODUCT: Final = re.compile(r"\b(\d+) \* (60|3600|86400)\b")
 Series = dict[str, str]
 
 
-def quicker(rules: dict[str, Any], factor: int = QUICKER) -> dict[str, Any]:
+def quicker(rules: dict[str, Any], factor: int) -> dict[str, Any]:
     """The same rules, with every time in them divided by `factor`: how long, over how long, and older than what."""
 
     def shorter(text: str) -> str:
@@ -63,15 +63,16 @@ def configuration(ports: Mapping[str, list[int]]) -> dict[str, Any]:
 
 
 class Prometheus:
-    """One process, which scrapes `ports` by job; ends with the context."""
+    """One process, which scrapes `ports` by job, with rules that are quicker by `factor`; ends with the context."""
 
-    def __init__(self, folder: Path, port: int, ports: Mapping[str, list[int]]) -> None:
+    def __init__(self, folder: Path, port: int, ports: Mapping[str, list[int]], factor: int = 1) -> None:
         self._folder = folder
         self._url = f"http://127.0.0.1:{port}"
+        self._ports = ports
         folder.mkdir(parents=True)
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration(ports)))
         rules = yaml.safe_load((OBSERVE / "alerts.yaml").read_text())
-        (folder / "alerts.yaml").write_text(yaml.safe_dump(quicker(rules), width=1_000))
+        (folder / "alerts.yaml").write_text(yaml.safe_dump(quicker(rules, factor), width=1_000))
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -113,6 +114,13 @@ class Prometheus:
             if one["state"] == "firing":
                 found.setdefault(one["labels"]["alertname"], []).append(one["labels"])
         return found
+
+    def here(self, text: str) -> str:
+        """`text` with the addresses that the manual gives to services replaced by those of this run."""
+        for job in yaml.safe_load((OBSERVE / "prometheus.yaml").read_text())["scrape_configs"]:
+            [usual] = job["static_configs"][0]["targets"]
+            text = text.replace(usual, f"127.0.0.1:{self._ports[job['job_name']][0]}")
+        return text
 
     def down(self) -> list[str]:
         """The jobs that cannot be scraped, or have not been yet."""

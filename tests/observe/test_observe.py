@@ -12,7 +12,7 @@ from tests.observe.queries import asked, metrics_in, rules
 from tests.observe.tools import tool_or_skip
 from tests.world import small_policy, wait_until
 
-SETTLED_S = 30.0
+SETTLED_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +34,14 @@ def test_every_panel_shows_something(observed: Exchange) -> None:
         silent[:] = [one for one in silent if not ask(one.expr)]
         return not silent
 
-    assert len(questions) > 10
+    assert len(questions) > 40
     wait_until(all_answered, SETTLED_S, lambda: "\n".join(f"{one.board}: {one.panel}: {one.expr}" for one in silent))
 
 
 def test_every_rule_is_about_what_is_there(observed: Exchange) -> None:
     """Each metric that a rule asks for has series; and no rule fires in health."""
     ask = observed.prometheus.query
-    quiet_in_health = {"tocsin_withdrawals_overdue", "tocsin_gains_held_members"}
+    quiet_in_health = {"tocsin_withdrawals_overdue", "tocsin_gains_held_members", "tocsin_owed_timestamp_seconds"}
     named = {name for rule in rules() for name in metrics_in(rule["expr"])} - quiet_in_health
     missing = {*named}
 
