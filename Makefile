@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults bench bench-stock bench-policy dashboards observe-tools lint types clean
+.PHONY: help setup demo test up down faults bench bench-stock bench-policy observe dashboards observe-tools lint types clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ bench-stock: setup  ## a million live lineages: taking their lane over, in how m
 
 bench-policy: setup  ## a policy of 1,000 members and 50,000 ACLs: check, plan, change (five minutes)
 	@python -m tests.bench.large_policy
+
+observe: setup  ## Prometheus in front of a running exchange: every panel shows, every alert fires (ten minutes)
+	@python -m tests.observe
 
 dashboards: setup  ## write deploy/observe/dashboards anew from the code
 	@TOCSIN_GOLDEN=write pytest --quiet tests/unit/deploy/test_dashboards.py

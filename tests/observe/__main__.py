@@ -6,6 +6,7 @@ Names of rules as arguments: only the faults that cause these.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -25,15 +26,18 @@ from rich.table import Table
 from tests.load import load
 from tests.observe.exchange import Exchange, exchange
 from tests.observe.faults import FAULTS, Fault
+from tests.observe.picture import picture
 from tests.observe.prometheus import QUICKER
 from tests.observe.queries import Asked, asked, rules
 from tests.observe.runbook import KAFKA_TOOLS, sections
 from tests.observe.tools import ToolMissing, tool
 from tests.world import small_policy
 from tocsin.deploy.errors import ClusterError
+from tocsin.deploy.observing.overview_board import OVERVIEW
 
 SETTLED_S: Final = 60.0
-FIRES_S: Final = 240.0
+FIRES_S: Final = 120.0
+DRAWN_S: Final = 300.0
 # three weeks, made quicker, and so long that all is well in the beginning
 LIFE: Final = timedelta(weeks=3) / QUICKER + timedelta(minutes=5)
 console = Console(width=150)
@@ -62,17 +66,21 @@ def main() -> int:
         console.print(str(missing))
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # or brokers would be left behind
-    wanted = sys.argv[1:]
+    words = argparse.ArgumentParser(prog="python -m tests.observe", description=__doc__)
+    words.add_argument("rules", nargs="*", help="only the faults that cause these (default all)")
+    words.add_argument("--picture", type=Path, help="draw the overview of the run into this file, SVG")
+    asked_for = words.parse_args()
+    wanted: list[str] = asked_for.rules
     faults = [one for one in FAULTS if not wanted or {*one.alerts} & {*wanted}]
     folder = Path(tempfile.mkdtemp(prefix="tocsin-observe-"))
     try:
-        findings = _run(folder / "home", faults)
+        findings = _run(folder / "home", faults, asked_for.picture)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _report(findings, whole=not wanted)
 
 
-def _run(home: Path, faults: list[Fault]) -> Findings:
+def _run(home: Path, faults: list[Fault], drawing: Path | None) -> Findings:
     findings = Findings()
     began = time.monotonic()
     console.print("Kafka, the exchange and Prometheus are started ...")
@@ -89,6 +97,8 @@ def _run(home: Path, faults: list[Fault]) -> Findings:
         console.print(f"in health: {', '.join(fires) or 'nothing'} fires")
         for fault in faults:
             findings.rules.update(_cause(on, fault, findings))
+        if drawing is not None:
+            drawing.write_text(picture(OVERVIEW, on.prometheus, time.time() - DRAWN_S, time.time()))
     return findings
 
 

@@ -23,7 +23,7 @@ from tocsin.schemas.bundle import CA
 
 WITNESS: Final = "reader-01"
 LINE_TEST_S: Final = 2
-SCRAPED_S: Final = 60.0
+SCRAPED_S: Final = 240.0
 JOBS: Final = ("fanout", "sealer", "withdrawals", "drift", "tick", "witness")
 
 
