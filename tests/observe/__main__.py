@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +37,7 @@ from tocsin.deploy.observing.overview_board import OVERVIEW
 
 SETTLED_S: Final = 60.0
 FIRES_S: Final = 120.0
+QUIET_S: Final = 30.0
 DRAWN_S: Final = 300.0
 # three weeks, made quicker, and so long that all is well in the beginning
 LIFE: Final = timedelta(weeks=3) / QUICKER + timedelta(minutes=5)
@@ -49,6 +50,7 @@ class Findings:
 
     series: dict[Asked, int] = field(default_factory=dict[Asked, int])
     rules: dict[str, str] = field(default_factory=dict[str, str])
+    early: list[str] = field(default_factory=list[str])
 
     def ask(self, on: Exchange, when: str = "") -> bool:
         """Ask what has not been answered yet; whether everything is that needs this fault."""
@@ -93,8 +95,8 @@ def _run(home: Path, faults: list[Fault], drawing: Path | None) -> Findings:
         _within(SETTLED_S, lambda: findings.ask(on))
         silent = [f"{one.board}: {one.panel}: {one.expr}" for one, count in findings.series.items() if not count]
         console.print(f"{len(findings.series) - len(silent)} queries answered, {len(silent)} not", *silent, sep="\n  ")
-        fires = sorted(on.prometheus.firing())
-        console.print(f"in health: {', '.join(fires) or 'nothing'} fires")
+        findings.early = sorted(on.prometheus.firing())
+        console.print(f"in health: {', '.join(findings.early) or 'nothing'} fires")
         for fault in faults:
             findings.rules.update(_cause(on, fault, findings))
         if drawing is not None:
@@ -109,8 +111,10 @@ def _brokers(faults: list[Fault]) -> int:
 
 def _cause(on: Exchange, fault: Fault, findings: Findings) -> Iterator[tuple[str, str]]:
     """Bring a fault about, see its alerts fire, show its cause, and end it."""
-    fault.begin(on)
+    # what the last fault left behind is over first
+    _within(QUIET_S, lambda: not {*fault.alerts} & {*on.prometheus.firing()})
     began, fired = time.monotonic(), dict[str, float]()
+    fault.begin(on)
 
     def all_fired() -> bool:
         for alert in {*fault.alerts} & {*on.prometheus.firing()}:
@@ -119,27 +123,28 @@ def _cause(on: Exchange, fault: Fault, findings: Findings) -> Iterator[tuple[str
         return len(fired) == len(fault.alerts)
 
     _within(FIRES_S, all_fired)
-    first = fault.alerts[0]
-    shown = _first_command(on, fault)
+    if fault.before is not None:
+        fault.before(on)
+    shown = {alert: _first_command(on, alert, fault.words) for alert in fault.alerts}
     fault.end(on)
-    for alert in fault.alerts:
+    for alert, word in fault.alerts.items():
         said = f"fired after {fired[alert]:.0f} s" if alert in fired else "did not fire"
-        if alert == first and fault.shows not in shown:
-            said += f", but the runbook's command does not show {fault.shows!r}:\n{shown[-1_500:]}"
+        if alert in findings.early:
+            said += ", but in health too"
+        if word not in shown[alert]:
+            said += f", but the runbook's command does not show {word!r}:\n{shown[alert][-1_500:]}"
         console.print(f"  {alert}: {said}", markup=False)
         yield alert, said
 
 
-def _first_command(on: Exchange, fault: Fault) -> str:
-    """What the runbook's first command prints."""
-    if fault.before is not None:
-        fault.before(on)
+def _first_command(on: Exchange, alert: str, meant: Iterable[tuple[str, str]]) -> str:
+    """What the first command of a section of the runbook prints."""
     home = on.world.home
     places = {"policy.yaml": on.world.policy_file, "WITNESS": on.witness_bundle, "PLACE": home / "sealer"}
-    words = [str(places.get(word, word)) for word in sections()[fault.alerts[0]].command]
+    words = [str(places.get(word, word)) for word in sections()[alert].command]
     words = [on.prometheus.here(word) for word in words]
-    for name, meant in fault.words:
-        words = [word.replace(name, meant) for word in words]
+    for name, value in meant:
+        words = [word.replace(name, value) for word in words]
     program, *rest = words
     if program in KAFKA_TOOLS:
         try:

@@ -19,7 +19,7 @@ from tests.observe.prometheus import Prometheus
 from tests.world import World, tocsin, wait_until
 from tocsin.deploy.cluster.local import free_ports
 from tocsin.deploy.cluster.tls import make_certificates
-from tocsin.schemas.bundle import CA
+from tocsin.schemas.bundle import CA, Bundle
 
 WITNESS: Final = "reader-01"
 LINE_TEST_S: Final = 2
@@ -44,6 +44,13 @@ class Exchange:
     def witness_bundle(self) -> Path:
         """The bundle of the member that is a witness: a copy, since the other one keeps no state."""
         return self.world.home / "witness"
+
+    def publisher(self) -> Bundle:
+        """The bundle of the Swedish hotline with a spool of its own: the load has the other one's."""
+        place = self.world.home / "publisher"
+        if not place.exists():
+            shutil.copytree(self.world.member("hotline-se").path, place, ignore=shutil.ignore_patterns("spool"))
+        return Bundle.load(place)
 
     def words(self, job: str) -> list[str]:
         """The command of a service."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -46,14 +46,13 @@ Step = Callable[[Exchange], None]
 class Fault:
     """`begin` brings it about, and each of the alerts fires; `end` puts it right.
 
-    `shows` is in what the first command of the first alert's section prints, after `before`, with `words` for the
-    section's placeholders.
+    Each alert has what the first command of its section must show, with `words` for the section's placeholders, once
+    `before` is done.
     """
 
-    alerts: tuple[str, ...]
+    alerts: Mapping[str, str]
     begin: Step
     end: Step
-    shows: str
     words: tuple[tuple[str, str], ...] = ()
     before: Step | None = None
 
@@ -99,7 +98,7 @@ def _kill_fanout(exchange: Exchange) -> None:
 def _stand_still(exchange: Exchange) -> None:
     """The process stands for longer than the objective, while alerts come in; then it goes on."""
     exchange.signal("fanout", signal.SIGSTOP)
-    bundle = exchange.world.member("hotline-se")
+    bundle = exchange.publisher()
     publish(bundle, *(takedown(bundle, 70_000 + number) for number in range(300)))
     time.sleep(STANDS_S)
     exchange.signal("fanout", signal.SIGCONT)
@@ -150,7 +149,7 @@ def _abort_transaction(exchange: Exchange) -> None:
 
 def _retract(exchange: Exchange) -> None:
     """Readers were given an alert, and none of them runs a client that acknowledges."""
-    bundle = exchange.world.member("hotline-se")
+    bundle = exchange.publisher()
     alert = takedown(bundle, 60_000)
     publish(bundle, alert)
     exchange.world.wait_decided(1)
@@ -241,29 +240,38 @@ def _signal_brokers(number: signal.Signals) -> Step:
     return step
 
 
+_LANE: Final = (("LANE", "se"),)
 _CLUSTER = (ResourceType.BROKER, "kafka-cluster", AclOperation.DESCRIBE)
 _INBOX = (ResourceType.TOPIC, f"inbox.{VICTIM}", AclOperation.WRITE)
 _FOREIGN = (ResourceType.TOPIC, "inbox.reader-00", AclOperation.DELETE)
 
 FAULTS: Final = (
-    Fault(("TocsinServiceDown", "TocsinWithdrawalsNotRead"), _stop("withdrawals"), _start("withdrawals"), "refused"),
-    Fault(("TocsinDeliveriesStopped", "TocsinLaneBehind"), *_deny(*_CLUSTER), "DENY DESCRIBE User:fanout"),
-    Fault(("TocsinOwedTooLong", "TocsinLineSilent"), *_deny(*_INBOX), f"inbox.{VICTIM}"),
-    Fault(("TocsinPolicyDrift",), *_deny(*_FOREIGN), "foreign"),
-    Fault(("TocsinLatencyBurnsFast", "TocsinLatencyBurnsSlowly"), _stand_still, _nothing, "p99"),
-    Fault(("TocsinLaneDown",), _kill_fanout, _start("fanout"), "equal", (("LANE", "se"),)),
-    Fault(("TocsinTransactionHangs",), _open_transaction, _abort_transaction, "somebody"),
-    Fault(("TocsinWithdrawalOverdue",), _retract, _nothing, "True"),
-    Fault(("TocsinGainsHeld",), _gain_much, lambda one: _disagree(one, "wrong"), "wrong", (("MEMBER", "reader-03"),)),
-    Fault(("TocsinBreakGlass",), _break_glass, _nothing, "break-glass"),
-    Fault(("TocsinPolicyEndsSoon",), _ends_soon, lambda one: _disagree(one, "short"), "short"),
-    Fault(("TocsinPolicyNotLookedAt",), _stop("tick"), _start("tick"), "ends soon"),
-    Fault(("TocsinNotSealed",), _stop("sealer"), _start("sealer"), "audit.se"),
-    Fault(("TocsinLogRefused",), _topic_made_anew, _topic_as_it_was, "False", before=_stop("sealer")),
-    Fault(("TocsinNotWitnessed",), _stop("witness"), _start("witness"), "cosigned"),
-    Fault(("TocsinWitnessFork",), _fork, _no_fork, "forked", before=_stop("witness")),
-    Fault(("TocsinKafkaOffline", "TocsinKafkaUnderReplicated"), _lose_broker, _broker_back, "stopped"),
-    Fault(("TocsinCertificateEndsSoon",), _nothing, _nothing, "authority"),
-    Fault(("TocsinKafkaNotWatched",), _signal_brokers(signal.SIGSTOP), _signal_brokers(signal.SIGCONT), "running"),
+    Fault(
+        {"TocsinServiceDown": "no answer", "TocsinWithdrawalsNotRead": "overdue"},
+        _stop("withdrawals"),
+        _start("withdrawals"),
+    ),
+    Fault(
+        {"TocsinDeliveriesStopped": "DENY DESCRIBE User:fanout", "TocsinLaneBehind": TOPIC},
+        *_deny(*_CLUSTER),
+        words=_LANE,
+    ),
+    Fault({"TocsinOwedTooLong": f"inbox.{VICTIM}", "TocsinLineSilent": f"inbox.{VICTIM}"}, *_deny(*_INBOX)),
+    Fault({"TocsinPolicyDrift": "foreign"}, *_deny(*_FOREIGN)),
+    Fault({"TocsinLatencyBurnsFast": "p99", "TocsinLatencyBurnsSlowly": "p99"}, _stand_still, _nothing),
+    Fault({"TocsinLaneDown": "equal"}, _kill_fanout, _start("fanout"), _LANE),
+    Fault({"TocsinTransactionHangs": "somebody"}, _open_transaction, _abort_transaction),
+    Fault({"TocsinWithdrawalOverdue": "True"}, _retract, _nothing),
+    Fault({"TocsinGainsHeld": "wrong"}, _gain_much, lambda one: _disagree(one, "wrong"), (("MEMBER", "reader-03"),)),
+    Fault({"TocsinBreakGlass": "break-glass"}, _break_glass, _nothing),
+    Fault({"TocsinPolicyEndsSoon": "short"}, _ends_soon, lambda one: _disagree(one, "short")),
+    Fault({"TocsinPolicyNotLookedAt": "ends soon"}, _stop("tick"), _start("tick")),
+    Fault({"TocsinNotSealed": LOG}, _stop("sealer"), _start("sealer")),
+    Fault({"TocsinLogRefused": "False"}, _topic_made_anew, _topic_as_it_was, before=_stop("sealer")),
+    Fault({"TocsinNotWitnessed": "cosigned"}, _stop("witness"), _start("witness")),
+    Fault({"TocsinWitnessFork": "forked"}, _fork, _no_fork, before=_stop("witness")),
+    Fault({"TocsinKafkaOffline": "stopped", "TocsinKafkaUnderReplicated": "stopped"}, _lose_broker, _broker_back),
+    Fault({"TocsinCertificateEndsSoon": "authority"}, _nothing, _nothing),
+    Fault({"TocsinKafkaNotWatched": "running"}, _signal_brokers(signal.SIGSTOP), _signal_brokers(signal.SIGCONT)),
 )
 """In this order: what is late stays late in the windows for a while, and a fork stays for good."""

@@ -24,8 +24,10 @@ SCRAPE: Final = "1s"
 QUICKER: Final = 60
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION: Final = re.compile(r"(?<=\[)(\d+)([smhd])(?=\])")
+# nothing that is looked at each second is younger
+LEAST_S: Final = 5.0
 # seconds that a rule compares with are written as a product, so that they can be told from everything else
-_PRODUCT: Final = re.compile(r"\b(\d+) \* (60|3600|86400)\b")
+PRODUCT: Final = re.compile(r"\b(\d+) \* (60|3600|86400)\b")
 
 Series = dict[str, str]
 
@@ -40,7 +42,7 @@ def quicker(rules: dict[str, Any], factor: int) -> dict[str, Any]:
 
     def expression(text: str) -> str:
         ranges = _DURATION.sub(lambda found: shorter("".join(found.groups())), text)
-        return _PRODUCT.sub(rf"(\1 * \2 / {factor})", ranges)
+        return PRODUCT.sub(lambda found: f"{max(int(found[1]) * int(found[2]) / factor, LEAST_S):g}", ranges)
 
     def rule(one: dict[str, Any]) -> dict[str, Any]:
         waits = {"for": shorter(one["for"])} if "for" in one else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from tests.observe.prometheus import OBSERVE, quicker
+from tests.observe.prometheus import OBSERVE, PRODUCT, quicker
 from tests.observe.queries import asked, metrics_in, rules
 from tests.observe.runbook import KAFKA_TOOLS, PARTS, Section, sections
 from tocsin.consumers.metric_table import TABLE, Kind
@@ -83,16 +82,14 @@ def test_quicker_rules_are_the_same_but_for_their_times() -> None:
         60,
     )
     [rule] = made["groups"][0]["rules"]
-    assert (rule["for"], rule["expr"]) == ("5s", "rate(a[60s]) > 6 and b > (10 * 60 / 60)")
+    assert (rule["for"], rule["expr"]) == ("5s", "rate(a[60s]) > 6 and b > 10")
 
 
 def test_every_age_in_a_rule_can_be_made_quicker() -> None:
     """Seconds that `time()` is compared with are written as a product; else `make observe` would wait for days."""
     for rule in RULES:
         if "time()" in rule["expr"]:
-            assert rule["expr"].count("time()") <= json.dumps(quicker({"groups": [{"rules": [rule]}]}, 60)).count(
-                "/ 60)"
-            )
+            assert rule["expr"].count("time()") <= len(PRODUCT.findall(rule["expr"]))
 
 
 def test_prometheus_scrapes_every_service() -> None:
