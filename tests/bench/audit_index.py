@@ -102,6 +102,7 @@ def _record(n: int, given: list[dict[str, str]]) -> bytes:
             "lineage_id": _lineage_id(n - 1 if withdraws else n),
             "alert_id": f"01999999-1111-7000-8000-{n:012}",
             "revision": 2 if withdraws else 1,
+            "status": "RETRACTED" if withdraws else "ACTIVE",
             "given": [] if withdraws else given,
             "refused": [],
             "erased": [one["member"] for one in given] if withdraws else [],

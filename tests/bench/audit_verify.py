@@ -79,6 +79,7 @@ def decisions(count: int) -> Iterator[BusRecord]:
             "lineage_id": f"01890a5d-ac96-774b-bcce-{at:012}",
             "alert_id": f"01890a5d-ac96-774b-bccf-{at:012}",
             "revision": 1,
+            "status": "ACTIVE",
             "given": [{"member": name, "rule": rules[f"{topic}User:{name}"]} for name in names],
             "refused": [],
             "erased": [],

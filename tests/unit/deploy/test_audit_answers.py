@@ -33,8 +33,9 @@ from tocsin.deploy.audit.answers import (
     trace_rows,
     why_text,
 )
-from tocsin.deploy.audit.pages import csv_text, page, write_csv, write_html
+from tocsin.deploy.audit.pages import csv_text, write_csv, write_html
 from tocsin.deploy.errors import ReportNotWritten
+from tocsin.deploy.html_page import page
 from tocsin.deploy.policy.journal import Change, Journal, Kind, Step, acl_name, changes
 from tocsin.deploy.policy.journal import records as journal_records
 from tocsin.deploy.policy.rows import acl_row
@@ -200,7 +201,7 @@ class _Page(HTMLParser):
 
 def test_a_page_is_accessible_and_holds_no_scripts() -> None:
     """Each table has a caption, each heading a scope; what scrolls has a name; nothing comes from elsewhere."""
-    shown = _Page(page(f"Report {FOUL}", TABLES, [FOUL]))
+    shown = _Page(page(f"Report {FOUL}", [FOUL], TABLES))
     names = [name for name, _ in shown.tags]
     assert names.count("table") == names.count("caption") == len(TABLES)
     assert all(one.get("scope") in ("col", "row") for one in shown.all("th"))

@@ -24,7 +24,7 @@ from tocsin.deploy.commands.retract import retract
 from tocsin.deploy.commands.retract_all import retract_all
 from tocsin.deploy.commands.sight import sight
 from tocsin.deploy.commands.subscriptions import subscriptions_app
-from tocsin.deploy.commands.top import top
+from tocsin.deploy.commands.top import status_page, top
 from tocsin.deploy.commands.withdrawals import withdrawals
 from tocsin.deploy.demo import demo
 from tocsin.deploy.errors import TocsinDeployError
@@ -76,6 +76,7 @@ app.command()(dispute)
 app.command()(withdrawals)
 app.command()(release)
 app.command()(top)
+app.command()(status_page)
 app.command()(demo)
 
 

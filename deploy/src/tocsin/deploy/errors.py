@@ -12,7 +12,7 @@ TocsinDeployError
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
 ├── ReportNotWritten     a report of the record cannot be written where it was to go
 ├── ExportRefused        an export of the record is not written there, or what is there is no whole one
-├── PortUnusable         a service's port for metrics and health cannot be opened
+├── PortUnusable         a port for metrics, health or the status page cannot be opened
 └── RegistryError        the schema registry cannot listen
 """
 
@@ -72,4 +72,4 @@ class RegistryError(TocsinDeployError):
 
 
 class PortUnusable(TocsinDeployError):
-    """The port for metrics and health cannot be opened; the message names the option."""
+    """A port for metrics, health or the status page cannot be opened; the message names the option."""

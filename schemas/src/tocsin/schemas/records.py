@@ -70,6 +70,7 @@ class Decision(TypedDict):
     lineage_id: str | None
     alert_id: str | None
     revision: int | None
+    status: str | None
     given: list[GivenTo]
     refused: list[RefusedTo]
     erased: list[str]

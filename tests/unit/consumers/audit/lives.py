@@ -119,6 +119,7 @@ def decision(seq: int, kind: str = "ALERT", revision: int = 1, **what: Any) -> d
         "lineage_id": "one",
         "alert_id": None,
         "revision": revision,
+        "status": what.pop("status", "ACTIVE"),
         "given": given,
         "refused": refused,
         "erased": [],

@@ -43,6 +43,7 @@ DECISION: Final[dict[str, Any]] = {
     "lineage_id": "one",
     "alert_id": "first",
     "revision": 1,
+    "status": "ACTIVE",
     "given": [],
     "refused": [],
     "erased": [],

@@ -14,7 +14,6 @@ from tests.unit.consumers.audit.test_index import nobody
 from tests.unit.consumers.lane_world import MEMBERS, LaneWorld, alert
 from tests.unit.schemas.samples import NOW_MS
 from tocsin.consumers.audit.index import Index, open_index
-from tocsin.consumers.audit.life import Nature
 from tocsin.consumers.audit.questions import FOREVER, Questions, Trace, answers
 from tocsin.consumers.audit.report import Table, month_of, percentile, report
 from tocsin.consumers.errors import NotOnRecord
@@ -214,23 +213,16 @@ def test_withdrawals_are_those_that_members_were_told_of_last(asked: Asked) -> N
     assert [*asked.questions.withdrawn("fr")] == []
 
 
-def test_a_retraction_is_never_called_a_correction(asked: Asked) -> None:
-    """Nor the other way; where the record does not say, that is what is said."""
+def test_retractions_are_those_that_say_so(asked: Asked) -> None:
+    """Every accepted one and nothing else, whoever had been given what."""
     told = {w.sha256: w.outcome for of in asked.world.topics.values() for w in of}
-    named = [*asked.questions.natures(asked.questions.for_nobody(0, FOREVER))]
-    for one, what in named:
-        status = told[one.sha256].header["status"]  # type: ignore[union-attr]
-        assert what is not None
-        assert what is not (Nature.CORRECTED if status == "RETRACTED" else Nature.RETRACTED)
-    retractions = {
+    expected = [
         one["seq"]
         for one in asked.audit
-        if one["kind"] == "ALERT"
-        and one["outcome"] == "ACCEPTED"
-        and one["erased"]
+        if (one["kind"], one["outcome"]) == ("ALERT", "ACCEPTED")
         and told[one["sha256"]].header["status"] == "RETRACTED"  # type: ignore[union-attr]
-    }
-    assert retractions <= {one.seq for one, _ in named}
+    ]
+    assert [one.seq for one in asked.questions.retractions(0, FOREVER)] == expected
 
 
 # -- the month -------------------------------------------------------------------------------------------------------
@@ -297,19 +289,15 @@ def test_months_and_percentiles() -> None:
 # -- particular cases ------------------------------------------------------------------------------------------------
 
 
-def test_a_later_revision_that_is_refused_shows_that_it_was_retracted(tmp_path: Path) -> None:
-    """Until then the record does not say; of what expires later, or is corrected again, it says that it was not."""
+def test_a_trace_says_what_each_revision_is(tmp_path: Path) -> None:
+    """As the revision says itself; what is refused afterwards is a forbidden transition."""
     world = LaneWorld([("bank-de", topic) for topic in ("alerts.de.site-taken-down.green",)])
     topic = "alerts.de.site-taken-down.green"
-    for number, status in enumerate(("ACTIVE", "RETRACTED"), 1):
+    for number, status in enumerate(("ACTIVE", "CORRECTED", "RETRACTED", "ACTIVE"), 1):
         world.publish(topic, alert("one", number, status=status))
         world.rest()
-    trace = _asked(tmp_path / "before", world)
-    assert [event.note for event in trace.events if event.what == "ACCEPTED"] == [None, Nature.WITHDRAWN.text]
-    world.publish(topic, alert("one", 3))
-    world.rest()
-    trace = _asked(tmp_path / "after", world)
-    assert [event.note for event in trace.events if event.what == "ACCEPTED"] == [None, Nature.RETRACTED.text]
+    trace = _asked(tmp_path / "index.sqlite", world)
+    assert [event.note for event in trace.events if event.what == "ACCEPTED"] == [None, "corrected", "retracted"]
     assert [event.reason for event in trace.events if event.what == "REJECTED"] == ["transition"]
 
 
@@ -319,24 +307,23 @@ def _asked(path: Path, world: LaneWorld) -> Trace:
         return Questions(index.database).trace("one")
 
 
-def _told(path: Path, *decisions: dict[str, Any]) -> tuple[dict[tuple[str, int | None], str], list[str], list[str]]:
-    """What became of each member's copies by revision, who was told of a withdrawal last, and what took it back."""
+def _told(path: Path, *decisions: dict[str, Any]) -> tuple[dict[tuple[str, int | None], str], list[str]]:
+    """What became of each member's copies by revision, and who was told of a withdrawal last."""
     with closing(open_index(path, "auditor")) as index:
         index.take(records(decisions), IDS, nobody)
         asked = Questions(index.database)
         copies = {(one.copy.member, one.copy.by.revision): one.copy.state for one in asked.who_saw("one")}
-        natures = [str(what) for _, what in asked.natures(asked.for_nobody(0, FOREVER))]
-        return copies, [one.member for one in asked.withdrawn()], natures
+        return copies, [one.member for one in asked.withdrawn()]
 
 
-CASES: dict[str, tuple[list[dict[str, Any]], tuple[dict[tuple[str, int], str], list[str], list[str]]]] = {
+CASES: dict[str, tuple[list[dict[str, Any]], tuple[dict[tuple[str, int], str], list[str]]]] = {
     "a newer copy that was withheld has replaced nothing": (
         [
             decision(1, given=["a"]),
             decision(2, revision=2, given=["a"]),
             decision(3, "WITHHELD", 2, refused={"a": "superseded"}),
         ],
-        ({("a", 1): "held"}, [], []),
+        ({("a", 1): "held"}, []),
     ),
     "who loses sight before the newer copy is told that the older one is withdrawn": (
         [
@@ -344,7 +331,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], tuple[dict[tuple[str, int], str], l
             decision(2, revision=2, given=["a"]),
             decision(3, "WITHHELD", 2, refused={"a": "sight-lost"}, erased=["a"]),
         ],
-        ({("a", 1): "erased"}, ["a"], []),
+        ({("a", 1): "erased"}, ["a"]),
     ),
     "who is given it again has nothing to acknowledge": (
         [
@@ -352,7 +339,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], tuple[dict[tuple[str, int], str], l
             decision(2, revision=2, given=["b"], erased=["a"]),
             decision(3, "GAINED", 2, given=["a"]),
         ],
-        ({("a", 1): "erased", ("a", 2): "held", ("b", 1): "replaced", ("b", 2): "held"}, [], []),
+        ({("a", 1): "erased", ("a", 2): "held", ("b", 1): "replaced", ("b", 2): "held"}, []),
     ),
     "who was to be given it again, and was not, still has": (
         [
@@ -361,7 +348,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], tuple[dict[tuple[str, int], str], l
             decision(3, "GAINED", 2, given=["a"]),
             decision(4, "WITHHELD", 2, refused={"a": "sight-lost"}),
         ],
-        ({("a", 1): "erased", ("b", 1): "replaced", ("b", 2): "held"}, ["a"], []),
+        ({("a", 1): "erased", ("b", 1): "replaced", ("b", 2): "held"}, ["a"]),
     ),
     "a withheld copy of another revision is not this one": (
         [
@@ -371,23 +358,23 @@ CASES: dict[str, tuple[list[dict[str, Any]], tuple[dict[tuple[str, int], str], l
             decision(4, revision=3, given=["a"]),
             decision(5, "WITHHELD", 3, refused={"a": "superseded"}),
         ],
-        ({("a", 1): "erased", ("a", 2): "held"}, [], ["corrected"]),
+        ({("a", 1): "erased", ("a", 2): "held"}, []),
     ),
-    "what expires later was not retracted": (
+    "what is taken back expires once more": (
         [decision(1, given=["a"]), decision(2, revision=2, erased=["a"]), decision(3, "EXPIRED", 2)],
-        ({("a", 1): "erased"}, ["a"], ["corrected"]),
+        ({("a", 1): "erased"}, ["a"]),
     ),
-    "what is told to who was told before is a retraction": (
+    "who was told before is told of a retraction, too": (
         [
             decision(1, given=["a", "b"]),
             decision(2, revision=2, given=["b"], erased=["a"]),
-            decision(3, revision=3, erased=["a", "b"]),
+            decision(3, revision=3, status="RETRACTED", erased=["a", "b"]),
         ],
-        ({("a", 1): "erased", ("b", 1): "erased", ("b", 2): "erased"}, ["a", "b"], ["retracted"]),
+        ({("a", 1): "erased", ("b", 1): "erased", ("b", 2): "erased"}, ["a", "b"]),
     ),
     "what only expired is told to nobody": (
         [decision(1, given=["a"]), decision(2, "EXPIRED", erased=["a"])],
-        ({("a", 1): "expired"}, [], []),
+        ({("a", 1): "expired"}, []),
     ),
 }
 

@@ -160,7 +160,9 @@ def test_a_false_cosignature_refuses_the_note() -> None:
     """It says that it is by a witness and is not."""
     found = Note.parse(_cosigned(NOTE, *COSIGNERS))
     *others, last = found.signatures
-    false = Note(found.text, (*others, Signature(last.name, last.key_id, last.value[:-1] + b"\0")))
+    false = Note(
+        found.text, (*others, Signature(last.name, last.key_id, last.value[:-1] + bytes([last.value[-1] ^ 1])))
+    )
     with pytest.raises(NoteInvalid, match="not theirs over this text"):
         Quorum(LOG.verifier, WITNESSES, 1).believed(false.encode())
 

@@ -31,7 +31,7 @@ from tocsin.schemas.errors import Rejection
 from tocsin.schemas.names import POLICY_AUDIT_TOPIC, audit_topic, outbox_topic
 from tocsin.schemas.records import Decision, PolicyChange
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables below; a file of another version is built anew."""
 FILE_MODE: Final = 0o600
 BUSY_S: Final = 60.0
@@ -64,7 +64,7 @@ CREATE TABLE decisions (
     decision INTEGER PRIMARY KEY, lane INTEGER NOT NULL, entry INTEGER NOT NULL, seq INTEGER NOT NULL,
     kind TEXT NOT NULL, outcome TEXT NOT NULL, reason INTEGER, detail TEXT, decided_at INTEGER NOT NULL,
     topic INTEGER NOT NULL, place INTEGER NOT NULL, appended_at INTEGER, sha256 BLOB NOT NULL, key_id INTEGER,
-    publisher INTEGER, lineage INTEGER, alert_id TEXT, revision INTEGER,
+    publisher INTEGER, lineage INTEGER, alert_id TEXT, revision INTEGER, status INTEGER,
     given INTEGER, refused INTEGER, erased INTEGER,
     acl_digest INTEGER NOT NULL, acl_read_at INTEGER NOT NULL, directory_version INTEGER NOT NULL
 );
@@ -91,7 +91,7 @@ CREATE TABLE members (member INTEGER PRIMARY KEY, role TEXT NOT NULL, jurisdicti
 """
 
 _INSERT_DECISION: Final = (
-    "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 _TAKE_BACK: Final = """
@@ -273,6 +273,7 @@ class Index:
             None if publisher is None or lineage_id is None else self._lineage(publisher, lineage_id),
             one["alert_id"],
             one["revision"],
+            self._word_or_none(one["status"]),
             self._roster([(given["member"], given["rule"]) for given in one["given"]]),
             self._roster([(refused["member"], refused["reason"]) for refused in one["refused"]]),
             self._roster([(member, None) for member in one["erased"]]),

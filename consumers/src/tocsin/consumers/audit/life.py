@@ -1,17 +1,10 @@
-"""What became of the copies of a lineage, by the decisions on it: a fold. Pure.
-
-A decision does not say what an alert says of itself, so not whether it is a retraction either. What it does say is who
-is given it and whose copy is erased, and mostly that is enough (`nature`).
-"""
+"""What became of the copies of a lineage, by the decisions on it: a fold. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
-
-from tocsin.schemas.errors import Reason
 
 EXPIRED: Final = "EXPIRED"
 WITHHELD: Final = "WITHHELD"
@@ -45,6 +38,7 @@ class Decided:
     lineage_id: str | None
     alert_id: str | None
     revision: int | None
+    status: str | None
     acl_digest: str
     acl_read_at: int
     directory_version: int
@@ -66,12 +60,6 @@ class Decided:
     def withdraws(self) -> bool:
         """Whether those whose copy it erases are told that it is withdrawn: time alone tells nobody."""
         return bool(self.erased) and self.kind != EXPIRED
-
-    @property
-    def for_nobody(self) -> bool:
-        """Whether it takes an alert back from everybody: given to nobody, refused to nobody, erased."""
-        accepted = (self.kind, self.outcome) == (ALERT, ACCEPTED)
-        return accepted and bool(self.erased) and not self.given and not self.refused
 
 
 @dataclass(slots=True)
@@ -133,14 +121,6 @@ class Copies:
                         earlier.replaced = None
                 return
 
-    def holding(self) -> frozenset[str]:
-        """The members with a copy that was not taken back."""
-        return frozenset(
-            member
-            for member, mine in self._of.items()
-            if any(copy.withheld is None and copy.erased is None for copy in mine)
-        )
-
 
 def copies_of(decisions: Iterable[Decided]) -> list[Copy]:
     """What became of the copies of one lineage, whose decisions come in order."""
@@ -148,43 +128,3 @@ def copies_of(decisions: Iterable[Decided]) -> list[Copy]:
     for one in decisions:
         found.take(one)
     return found.all
-
-
-class Nature(StrEnum):
-    """What takes an alert back from everybody. WITHDRAWN: the record does not say which of the two."""
-
-    RETRACTED = "retracted"
-    CORRECTED = "corrected"
-    WITHDRAWN = "withdrawn"
-
-    @property
-    def text(self) -> str:
-        """The same, in a sentence."""
-        return _NATURES[self]
-
-
-_NATURES: Final = {
-    Nature.RETRACTED: "retracted",
-    Nature.CORRECTED: "corrected, and nobody who had it may see what it says now",
-    Nature.WITHDRAWN: "retracted; or corrected, and nobody may see what it says now (the record does not say which)",
-}
-
-
-def nature(at: int, decisions: Sequence[Decided]) -> Nature | None:
-    """What decision number `at` of a lineage's is, if it takes the alert back from everybody.
-
-    A retraction is final, so a later revision is refused as a forbidden transition; and it is told to everyone ever
-    given a revision, a correction only to those who still hold one.
-    """
-    one, later = decisions[at], decisions[at + 1 :]
-    if not one.for_nobody:
-        return None
-    for other in later:
-        if other.reason == Reason.TRANSITION.value:
-            return Nature.RETRACTED
-        if other.outcome == ACCEPTED and other.kind in (ALERT, GAINED, EXPIRED):
-            return Nature.CORRECTED
-    before = Copies()
-    for other in decisions[:at]:
-        before.take(other)
-    return Nature.RETRACTED if {*one.erased} - before.holding() else Nature.WITHDRAWN

@@ -19,11 +19,10 @@ from tocsin.consumers.audit.life import (
     Copies,
     Copy,
     Decided,
-    Nature,
     copies_of,
-    nature,
 )
 from tocsin.consumers.errors import NotOnRecord
+from tocsin.consumers.lineage import RETRACTED
 from tocsin.consumers.outbox_records import ACKNOWLEDGEMENT
 from tocsin.consumers.withdrawals import NOTICE_EARLY_MS
 from tocsin.schemas.names import AlertTopic, is_valid
@@ -34,10 +33,11 @@ WORDS_KNOWN_MAX: Final = 200_000
 
 _COLUMNS: Final = """
 d.decision, d.lane, d.entry, d.seq, d.kind, d.outcome, d.reason, d.detail, d.decided_at, d.topic, d.place,
-d.appended_at, d.sha256, d.key_id, d.publisher, lineages.lineage_id, d.alert_id, d.revision, d.acl_digest,
-d.acl_read_at, d.directory_version
+d.appended_at, d.sha256, d.key_id, d.publisher, lineages.lineage_id, d.alert_id, d.revision, d.status,
+d.acl_digest, d.acl_read_at, d.directory_version
 """
-_LANE, _REASON, _TOPIC, _KEY, _PUBLISHER, _DIGEST = 1, 6, 9, 13, 14, 18
+_WORDS: Final = (1, 6, 9, 13, 14, 18, 19)
+"""Which of these columns are numbers of words."""
 _WHOLE: Final = f"""
 SELECT {_COLUMNS}, d.given, d.refused, d.erased FROM decisions AS d LEFT JOIN lineages ON lineages.lineage = d.lineage
 """  # noqa: S608  # made of the constant above
@@ -231,13 +231,13 @@ class Questions:
         )
 
     def _events(self, decisions: Sequence[Decided]) -> Iterator[Event]:
-        for at, one in enumerate(decisions):
+        for one in decisions:
             base = Event(one.decided_at, one.kind, one.lane, one.seq, one.revision, place=one.place)
             if one.appended_at is not None:
                 told = replace(base, at_ms=one.appended_at, what="PUBLISHED", member=one.publisher)
                 yield replace(told, alert_id=one.alert_id, note=one.key_id and f"signed by {one.key_id}")
             verdict = one.outcome if one.kind == ALERT else one.kind
-            yield replace(base, what=verdict, reason=one.reason, note=_note(at, decisions))
+            yield replace(base, what=verdict, reason=one.reason, note=_note(one))
             for member, rule in one.given.items():
                 yield replace(base, what="GIVEN", member=member, rule=rule, why=self.why(rule, one.acl_read_at))
             for member, reason in one.refused.items():
@@ -373,18 +373,6 @@ class Questions:
         acknowledged = word[0] if word and answers(word[1], one.decided_at) else None
         return Withdrawn(one, one.lineage or "", name, acknowledged, bool(left))
 
-    def natures(self, decisions: Iterable[Decided]) -> Iterator[tuple[Decided, Nature | None]]:
-        """Each with what it is, if it takes a lineage back from everybody."""
-        for one in decisions:
-            found = None
-            if one.for_nobody and one.publisher and one.lineage_id:
-                every = self._decisions(
-                    "WHERE d.lineage = (SELECT lineage FROM decisions WHERE decision = ?) ORDER BY d.decision",
-                    (one.number,),
-                )
-                found = nature([other.number for other in every].index(one.number), every)
-            yield one, found
-
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _decisions(self, where: str, values: tuple[Any, ...]) -> list[Decided]:
@@ -398,7 +386,7 @@ class Questions:
 
     def _decided(self, columns: list[Any]) -> Decided:
         """A row of the index, whose columns are in the order of the fields, some as numbers of words."""
-        for at in (_LANE, _REASON, _TOPIC, _KEY, _PUBLISHER, _DIGEST):
+        for at in _WORDS:
             columns[at] = self._word(columns[at])
         return Decided(*columns)
 
@@ -416,12 +404,12 @@ class Questions:
         )
         return {member: word or "" for member, word in rows}
 
-    def for_nobody(self, from_ms: int, to_ms: int) -> list[Decided]:
-        """The decisions of that time that take an alert back from everybody."""
+    def retractions(self, from_ms: int, to_ms: int) -> list[Decided]:
+        """The retractions that were accepted in that time."""
         return self._decisions(
-            "WHERE d.decided_at >= ? AND d.decided_at < ? AND d.kind = ? AND d.outcome = ? AND d.given IS NULL"
-            " AND d.refused IS NULL AND d.erased IS NOT NULL ORDER BY d.decided_at, d.decision",
-            (from_ms, to_ms, ALERT, ACCEPTED),
+            "WHERE d.decided_at >= ? AND d.decided_at < ? AND d.kind = ? AND d.outcome = ?"
+            " AND d.status = (SELECT word FROM words WHERE text = ?) ORDER BY d.decided_at, d.decision",
+            (from_ms, to_ms, ALERT, ACCEPTED, RETRACTED),
         )
 
     def answered(self, one: Decided) -> list[int]:
@@ -449,22 +437,12 @@ def _in_time(decided: Iterable[Event], said: Iterable[Event]) -> list[Event]:
     return found
 
 
-def _note(at: int, decisions: Sequence[Decided]) -> str | None:
-    """What a decision is, as far as the record says, in words."""
-    one = decisions[at]
+def _note(one: Decided) -> str | None:
+    """What a decision is, in words."""
     if one.kind == "DISPUTED":
         return one.detail or ("refused: it was never given it" if one.refused else "passed on to the publisher")
     if (one.kind, one.outcome) != (ALERT, ACCEPTED):
         return one.detail
-    of_lineage = [other for other in decisions if other.lineage == one.lineage]
-    found = nature(of_lineage.index(one), of_lineage)
-    if found is not None:
-        return found.text
-    if not (one.given or one.refused):
-        return "nobody was given it, nobody was refused it"
-    earlier = any((other.kind, other.outcome) == (ALERT, ACCEPTED) for other in decisions[:at])
-    return (
-        "a later revision: a correction, or what else it says of itself, which is not in the record"
-        if earlier
-        else None
-    )
+    says = () if one.status in (None, "ACTIVE") else (one.status.lower(),)
+    nobody = one.status != RETRACTED and not (one.given or one.refused)
+    return ", ".join((*says, *(("nobody was given it, nobody was refused it",) if nobody else ()))) or None

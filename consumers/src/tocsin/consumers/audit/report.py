@@ -149,22 +149,19 @@ class _Report:
         return Table(
             "retractions",
             "Retractions and their reach",
-            ("lane", "lineage", "decided", "what", "told", "acknowledged", "p50 s", "max s"),
+            ("lane", "lineage", "decided", "told", "acknowledged", "p50 s", "max s"),
             tuple(self._withdrawal_rows()),
-            "What takes an alert back from everybody. Withdrawn: retracted, or corrected when nobody may see what it "
-            "says now; the record does not say which. A retraction of what nobody had been given is not told apart "
-            "from an alert that nobody may see, and is not here.",
+            "Told: who was ever given any revision, and acknowledges that.",
         )
 
     def _withdrawal_rows(self) -> Iterator[tuple[Cell, ...]]:
-        for one, what in self._asked.natures(self._asked.for_nobody(*self._time)):
+        for one in self._asked.retractions(*self._time):
             took = sorted(self._asked.answered(one))
             middle = percentile(took, 0.5)
             yield (
                 one.lane,
                 one.lineage,
                 _time_text(one),
-                None if what is None else what.value,
                 len(one.erased),
                 len(took),
                 None if middle is None else middle / 1_000,

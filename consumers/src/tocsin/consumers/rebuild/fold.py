@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from tocsin.consumers.entry import ERASED, Entry, Given
 from tocsin.consumers.lane import REMEMBERED_MS, SIGHT_LOST
@@ -18,9 +18,6 @@ from tocsin.consumers.lineage import EXPIRED
 from tocsin.schemas.names import AlertTopic
 from tocsin.schemas.records import Decision
 from tocsin.schemas.semantics import AHEAD_MS_MAX, expiry_cap_ms
-
-UNKNOWN: Final = ""
-"""The status of a lineage that did not expire, until its bytes are found: it is what they state."""
 
 
 class Revision(NamedTuple):
@@ -35,13 +32,11 @@ class Revision(NamedTuple):
 class Lineage:
     """What the record says of one lineage. `entry` has neither content nor what the content states.
 
-    `revisions` are those that were accepted, the current one last. `told` says whether that was given to, or refused,
-    anybody: a retraction is not.
+    `revisions` are those that were accepted, the current one last.
     """
 
     entry: Entry
     revisions: tuple[Revision, ...]
-    told: bool
     decided_at: int
 
     @property
@@ -135,7 +130,7 @@ def _entry(key: str, decision: Decision) -> Entry:
         kind="ALERT",
         inbox_key=key,
         revision=cast("int", decision["revision"]),
-        status=UNKNOWN,
+        status=cast("str", decision["status"]),
         topic=decision["topic"],
         partition=decision["partition"],
         offset=decision["offset"],
@@ -165,7 +160,6 @@ def _accepted(key: str, before: Lineage | None, decision: Decision) -> Lineage:
     return Lineage(
         _given(entry, decision, [*given, *((member, ERASED) for member in decision["erased"])]),
         (*revisions, revision_of(entry, decision["decided_at"])),
-        bool(decision["given"] or decision["refused"]),
         decision["decided_at"],
     )
 
@@ -174,8 +168,7 @@ def _was_forgotten(before: Lineage, decision: Decision) -> bool:
     """Whether the lane no longer knew the lineage: it is not on record that what ended long ago is forgotten."""
     if cast("int", decision["revision"]) <= before.entry.revision:
         return True
-    ended = before.entry.status == EXPIRED or not before.told
-    return ended and decision["decided_at"] - before.decided_at > REMEMBERED_MS
+    return before.entry.ended and decision["decided_at"] - before.decided_at > REMEMBERED_MS
 
 
 def _given(entry: Entry, decision: Decision, given: Iterable[tuple[str, str]]) -> Entry:

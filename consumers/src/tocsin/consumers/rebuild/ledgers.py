@@ -27,13 +27,12 @@ from tocsin.consumers.ledger import (
     position_key,
 )
 from tocsin.consumers.lineage import ENDED, EXPIRED, RETRACTED
-from tocsin.consumers.rebuild.copies import Copies, Stated
+from tocsin.consumers.rebuild.copies import Copies
 from tocsin.consumers.rebuild.fold import Fold, Lineage, revision_of
 from tocsin.schemas.errors import TocsinSchemaError
 
 RECORD: Final = "record"
-_PLACED: Final = ("revision", "topic", "partition", "offset", "sha256", "signer")
-_LIVE: Final = frozenset({"ACTIVE", "CORRECTED", "DISPUTED"})
+_PLACED: Final = ("revision", "status", "topic", "partition", "offset", "sha256", "signer")
 
 
 class Difference(NamedTuple):
@@ -161,9 +160,6 @@ class Comparison:
         stated = self.copies.stated(known.current)
         if stated is None and hashlib.sha256(kept.value).digest() == known.entry.sha256:
             stated = self.copies.read(kept.value)
-        may_be = statuses(known, stated)
-        if kept.status not in may_be:
-            yield Difference(kept.key, "status", kept.status, " or ".join(sorted(may_be)))
         if stated is None:
             return
         for name, theirs in (("expires_at", stated.expires_at), ("test", stated.test)):
@@ -254,30 +250,17 @@ def _text(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def statuses(known: Lineage, stated: Stated | None) -> frozenset[str]:
-    """What the status may be: one, unless the bytes are gone."""
-    if known.entry.status == EXPIRED:
-        return frozenset({EXPIRED})
-    if stated is not None:
-        return frozenset({stated.status})
-    return _LIVE if known.told else _LIVE | {RETRACTED}
-
-
 # -- the rebuilt ledger ----------------------------------------------------------------------------------------------
 
 
 def rebuilt_entry(known: Lineage, copies: Copies) -> Entry:
     """The entry of a rebuilt ledger. Of what is gone everywhere it lets nothing be replayed or given anew.
 
-    A lineage whose bytes are gone has ended in it: as EXPIRED, so that its publisher may go on; as RETRACTED, which is
-    final, if the record does not rule that out.
+    A lineage whose bytes are gone has ended in it: as EXPIRED, so that its publisher may go on, unless it is RETRACTED.
     """
     stated, content = [copies.stated(one) for one in known.revisions], copies.content(known.current)
     current, found = stated[-1], [one.expires_at + REMEMBERED_MS for one in stated if one is not None]
-    status = known.entry.status
-    if status != EXPIRED:
-        gone = EXPIRED if known.told else RETRACTED
-        status = gone if current is None else current.status
+    status = EXPIRED if current is None and known.entry.status != RETRACTED else known.entry.status
     value, headers = content if content is not None and status not in ENDED else (b"", ())
     return replace(
         known.entry,

@@ -191,7 +191,7 @@ def overdue_rows(found: Iterable[Withdrawn], now_ms: int, after_ms: int) -> list
             "withdrawn": exact(one.decided.decided_at),
             "hours": round((now_ms - one.decided.decided_at) / HOUR_MS, 1),
             "kind": one.decided.kind,
-            "from everybody": one.decided.for_nobody,
+            "status": one.decided.status,
         }
         for one in found
         if one.acknowledged_ms is None and not one.left and now_ms - one.decided.decided_at > after_ms

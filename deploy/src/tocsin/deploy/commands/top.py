@@ -1,120 +1,109 @@
-"""`tocsin top`: the exchange's services, live in a terminal."""
+"""`tocsin top`: how the exchange is, in a terminal; `tocsin status-page`: the same in a browser."""
 
 from __future__ import annotations
 
-import ssl
+import json
+import threading
 import time
-import urllib.request
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
-from urllib.parse import urlsplit
+from typing import Annotated
 
 import typer
-from rich.console import Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
-from tocsin.deploy.observing.rows import LaneRow, MemberRow, SnapshotRow, SourceRow, State, state_of
-from tocsin.deploy.observing.scrape import Fetch, Scrape, scrape
-from tocsin.deploy.output import Output, OutputOption, console, show
+from tocsin.deploy.observing.looking import Looker, checked_urls, trusted_by
+from tocsin.deploy.observing.overview import Overview
+from tocsin.deploy.observing.status_page import server
+from tocsin.deploy.observing.tables import headline, tables
+from tocsin.deploy.output import Output, OutputOption, console
 
-ANSWER_S: Final = 5.0
-ANSWER_BYTES_MAX: Final = 64_000_000
-_ROWS: Final = {"lane": LaneRow, "member": MemberRow, "snapshot": SnapshotRow, "source": SourceRow}
+TROUBLE = 3
+
+FromOption = Annotated[
+    list[str],
+    typer.Option(
+        "--from", metavar="URL", help="A service's metrics: http://HOST:PORT/metrics, or HOST:PORT; give all."
+    ),
+]
+EveryOption = Annotated[float, typer.Option(metavar="SECONDS", min=0.2, help="Look so often.")]
+CaOption = Annotated[
+    Path | None, typer.Option("--ca", help="PEM certificates that https is trusted by.", exists=True, dir_okay=False)
+]
 
 
 def top(
-    source: Annotated[
-        list[str],
-        typer.Option("--from", metavar="URL", help="Where a service serves its metrics; may be given again."),
-    ],
+    urls: FromOption,
     *,
-    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.2, help="Ask so often.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Ask twice, --every apart, say what came of it, end.")] = False,
-    ca: Annotated[
-        Path | None,
-        typer.Option("--ca", help="What certifies https addresses, a PEM file.", exists=True, dir_okay=False),
-    ] = None,
+    every: EveryOption = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, show it and end.")] = False,
+    certificates: CaOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show lanes, members, snapshots and services, live, until Ctrl-C.
+    """Watch the exchange: lanes, latency, members whose inbox refuses, what decisions are made by, services.
 
-    Rates and latencies are of the time between two questions; while nothing was delivered, latencies are of all since
-    the service began. Exit codes of --once: 0 all have answered, 1 one has not, 2 usage.
+    It asks the services' metrics, and needs no login. With --once, exit codes: 0 all is well, 3 something needs
+    somebody, 2 usage; else it runs until Ctrl-C. `--output json` is one object a look.
     """
-    wrong = [one for one in source if urlsplit(one).scheme not in {"http", "https"}]
-    if wrong:
-        raise typer.BadParameter(f"{wrong[0]}: must be http:// or https://", param_hint="--from")
-    if output is Output.JSON and not once:
-        raise typer.BadParameter("json needs --once", param_hint="--output")
-    asking = _Asking(source, _fetch(ca))
-    asking.ask()
-    if once:
-        time.sleep(every)
-        state = asking.ask()
-        for kind, rows in _parts(state):
-            show([{"kind": kind, **row} for row in rows] if output is Output.JSON else rows, output, title=f"{kind}s")
-        if any(one.trouble for one in state.sources):
-            raise typer.Exit(1)
-        return
-    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        while True:
-            time.sleep(every)
-            live.update(Group(*(_table(kind, rows) for kind, rows in _parts(asking.ask()))), refresh=True)
+    with Looker(checked_urls(urls), trusted_by(certificates)) as looker:
+        if once:
+            seen = looker.look()
+            _print(seen, output)
+            raise typer.Exit(TROUBLE if seen.troubles else 0)
+        if output is Output.JSON or not console.is_terminal:
+            while True:
+                _print(looker.look(), output)
+                time.sleep(every)
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(Group(*_shown(looker.look())), refresh=True)
+                time.sleep(every)
 
 
-class _Asking:
-    """Remembers the last answers."""
+def status_page(
+    urls: FromOption,
+    *,
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65_535)] = 8480,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    every: EveryOption = 5.0,
+    certificates: CaOption = None,
+) -> None:
+    """Serve a page that shows how the exchange is; Ctrl-C ends it. The page changes nothing and shows no alert.
 
-    def __init__(self, sources: Sequence[str], fetch: Fetch) -> None:
-        self._sources = sources
-        self._fetch = fetch
-        self._before: list[Scrape] = []
-
-    def ask(self) -> State:
-        """Ask all once."""
-        now = [scrape(one, self._fetch, time.time) for one in self._sources]
-        before, self._before = self._before, now
-        return state_of(before, now)
-
-
-def _fetch(ca: Path | None) -> Fetch:
-    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-
-    def fetch(url: str) -> str:
-        # the scheme is http or https: it was looked at above
-        with urllib.request.urlopen(url, timeout=ANSWER_S, context=context) as answer:  # noqa: S310
-            return cast("bytes", answer.read(ANSWER_BYTES_MAX)).decode(errors="replace")
-
-    return fetch
+    It has no log-in: whoever can reach it can read it. The same for programs is at /status.json.
+    """
+    with Looker(checked_urls(urls), trusted_by(certificates)) as looker:
+        looker.look()
+        with server(port, host, lambda: looker.newest) as serving:
+            threading.Thread(target=serving.serve_forever, daemon=True).start()
+            console.print(f"status at http://{host}:{serving.server_port}/; Ctrl-C ends it")
+            while True:
+                time.sleep(every)
+                looker.look()
 
 
-def _parts(state: State) -> list[tuple[str, list[dict[str, Any]]]]:
-    return [
-        ("lane", [asdict(row) for row in state.lanes]),
-        ("member", [asdict(row) for row in state.members]),
-        ("snapshot", [asdict(row) for row in state.snapshots]),
-        ("source", [asdict(row) for row in state.sources]),
-    ]
+def _print(seen: Overview, output: Output) -> None:
+    if output is Output.JSON:
+        print(json.dumps(asdict(seen)), flush=True)  # noqa: T201  # what programs read is not wrapped or coloured
+    else:
+        Console().print(*_shown(seen), sep="\n")
 
 
-def _table(kind: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"{kind}s", title_justify="left", expand=True)
-    for field in fields(_ROWS[kind]):
-        table.add_column(field.name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*map(cell, row.values()))
-    return table
-
-
-def cell(value: object) -> str:
-    """A value as people read it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}" if value < 1_000 else f"{value:,.0f}"  # noqa: PLR2004  # three figures say enough
-    return ", ".join(map(str, cast("tuple[object, ...]", value))) if isinstance(value, tuple) else str(value)
+def _shown(seen: Overview) -> Iterator[RenderableType]:
+    """The overview for a terminal."""
+    at = time.strftime("%H:%M:%S", time.gmtime(seen.at_s))
+    yield Text(f"{headline(seen)} (as of {at} UTC)", style="bold red" if seen.troubles else "bold green")
+    for one in seen.troubles:
+        yield Text(f"  {one}")
+    for found in tables(seen):
+        if found.rows:
+            table = Table(title=found.title, title_justify="left")
+            for column in found.columns:
+                table.add_column(column)
+            for row in found.rows:
+                table.add_row(*("" if cell is None else str(cell) for cell in row))
+            yield table
