@@ -130,7 +130,9 @@ def _write(exchange: Exchange, policy: dict[str, Any]) -> None:
 
 def _open_transaction(exchange: Exchange) -> None:
     """Somebody with the administrator's login leaves a transaction open in a ledger; then the lane is taken over."""
-    producer = Producer({**exchange.world.cluster.admin_config(), "transactional.id": "somebody"})
+    # longer open than the fan-out waits for it
+    settings = {"transactional.id": "somebody", "transaction.timeout.ms": 600_000}
+    producer = Producer({**exchange.world.cluster.admin_config(), **settings})
     producer.init_transactions(ANSWER_S)
     producer.begin_transaction()
     producer.produce("ledger.se", key=b"x", value=b"")
