@@ -98,7 +98,11 @@ def _run(home: Path, faults: list[Fault], drawing: Path | None) -> Findings:
         findings.early = sorted(on.prometheus.firing())
         console.print(f"in health: {', '.join(findings.early) or 'nothing'} fires")
         for fault in faults:
-            findings.rules.update(_cause(on, fault, findings))
+            try:
+                findings.rules.update(_cause(on, fault, findings))
+            except Exception as failure:  # noqa: BLE001  # the other faults are tried all the same, and the report says so
+                console.print(f"  {', '.join(fault.alerts)}: {failure}", markup=False)
+                findings.rules.update(dict.fromkeys(fault.alerts, f"could not be tried: {type(failure).__name__}"))
         if drawing is not None:
             drawing.write_text(picture(OVERVIEW, on.prometheus, time.time() - DRAWN_S, time.time()))
     return findings
