@@ -169,7 +169,8 @@ def _break_glass(exchange: Exchange) -> None:
 
 def _ends_soon(exchange: Exchange) -> None:
     """What a week is in production is less than three hours here."""
-    _agree(exchange, "short", ["reader-02"], ends=(datetime.now(UTC) + timedelta(hours=2)).isoformat())
+    ends = datetime.now(UTC) + timedelta(hours=2)
+    _agree(exchange, "short", ["reader-02"], valid_to=ends.isoformat(timespec="seconds"))
 
 
 # -- the record ------------------------------------------------------------------------------------------------------
@@ -263,7 +264,7 @@ FAULTS: Final = (
     Fault({"TocsinLatencyBurnsFast": "p99", "TocsinLatencyBurnsSlowly": "p99"}, _stand_still, _nothing),
     Fault({"TocsinLaneDown": "equal"}, _kill_fanout, _start("fanout"), _LANE),
     Fault({"TocsinTransactionHangs": "somebody"}, _open_transaction, _abort_transaction),
-    Fault({"TocsinWithdrawalOverdue": "True"}, _retract, _nothing),
+    Fault({"TocsinWithdrawalOverdue": "WAITING"}, _retract, _nothing),
     Fault({"TocsinGainsHeld": "wrong"}, _gain_much, lambda one: _disagree(one, "wrong"), (("MEMBER", "reader-03"),)),
     Fault({"TocsinBreakGlass": "break-glass"}, _break_glass, _nothing),
     Fault({"TocsinPolicyEndsSoon": "short"}, _ends_soon, lambda one: _disagree(one, "short")),
