@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults bench sbom bench-stock bench-policy lint types clean
+.PHONY: help setup demo test up down faults bench sbom bench-stock bench-policy observe dashboards observe-tools lint types clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,17 @@ bench-policy: setup  ## a policy of 1,000 members and 50,000 ACLs: check, plan, 
 
 sbom: setup  ## what the exchange is made of, as CycloneDX, into .tocsin/sbom
 	@python -m deploy.container.sbom .tocsin/sbom
+
+observe: setup  ## Prometheus in front of a running exchange: every panel shows, every alert fires (ten minutes)
+	@python -m tests.observe
+
+dashboards: setup  ## write deploy/observe/dashboards anew from the code
+	@TOCSIN_GOLDEN=write pytest --quiet tests/unit/deploy/test_dashboards.py
+
+observe-tools:  ## Prometheus, promtool and amtool into .tocsin/tools, from Debian's packages, without root
+	@mkdir -p .tocsin/tools
+	@cd .tocsin/tools && apt-get download -q prometheus prometheus-alertmanager
+	@cd .tocsin/tools && for one in *.deb; do dpkg-deb -x $$one . && rm $$one; done
 
 clean: down  ## remove .venv and .tocsin
 	rm -rf .venv .tocsin

@@ -44,10 +44,11 @@ class World:
         brokers: int = 1,
         java_options: Sequence[str] = LIGHT,
         settings: Mapping[str, object] = MappingProxyType({}),
+        metrics_port: int | None = None,
     ) -> None:
         self.home = home
         self.policy_file = home / "policy.yaml"
-        self.cluster = LocalCluster(home, java_options=java_options, settings=settings)
+        self.cluster = LocalCluster(home, java_options=java_options, settings=settings, metrics_port=metrics_port)
         self._brokers = brokers
         self._fanouts: list[subprocess.Popen[bytes]] = []
         home.mkdir(parents=True, exist_ok=True)

@@ -419,6 +419,7 @@ def test_a_line_is_tested_now_and_then_and_never_owed() -> None:
         world.lane.test_line(tx, context, 1_000)
         assert {copy.member for copy in tx.copies} == ({*MEMBERS} - {BANK} if passed in (0, 999) else set())
         assert {decode(copy.value or b"")[1]["checkpoint"] for copy in tx.copies} <= {world.head}
+        assert tx.lines == ({one: one != BANK for one in MEMBERS} if tx.copies else {})
         world.ledger += tx.ledger_records()
         world.take_over()
     assert not world.lane.due

@@ -97,6 +97,7 @@ class Fanout:
     ) -> None:
         config = bundle.kafka_config()
         self.metrics = metrics or FanoutMetrics()
+        self.metrics.gauge("tocsin_line_test_seconds").set(settings.line_test_s)
         self._settings = settings
         self.health = Health()
         self._turn = self.health.pulse("group")

@@ -55,6 +55,7 @@ class FanoutMetrics(Metrics):
         self.registry.register(self._delivery)
         self.registry.register(self.clients)
         self._owed: dict[str, dict[str, float]] = {}
+        self._lines: dict[str, dict[str, float]] = {}
         self._places: set[tuple[str, str, str]] = set()
 
     # -- a lane's life -----------------------------------------------------------------------------------------------
@@ -83,6 +84,8 @@ class FanoutMetrics(Metrics):
             self._forget(name, lane)
         for member in self._owed.pop(lane, {}):
             self._forget_owed(lane, member)
+        for member in self._lines.pop(lane, {}):
+            self._forget("tocsin_line_timestamp_seconds", lane, member)
         for labels in [one for one in self._places if one[0] == _group(lane)]:
             self._forget("kafka_consumergroup_current_offset", *labels)
             self._forget("kafka_consumergroup_lag", *labels)
@@ -111,6 +114,18 @@ class FanoutMetrics(Metrics):
             self.gauge("tocsin_clock_skew_seconds").labels(member).set(skew_ms / 1_000)
         self.gauge("tocsin_owed_seqs").labels(lane).set(owed)
         self.gauge("tocsin_behind_members").labels(lane).set(len(tx.mark.behind))
+        if tx.lines:
+            self.lines(lane, tx.lines, tx.mark.tested_at / 1_000)
+
+    def lines(self, lane: str, tested: Mapping[str, bool], now_s: float) -> None:
+        """Note which members' lines were tested: who was not, has waited since it last was, or was first seen."""
+        before = self._lines.get(lane, {})
+        since = {member: now_s if done else before.get(member, now_s) for member, done in tested.items()}
+        for member, at_s in since.items():
+            self.gauge("tocsin_line_timestamp_seconds").labels(lane, member).set(at_s)
+        for member in before.keys() - since.keys():
+            self._forget("tocsin_line_timestamp_seconds", lane, member)
+        self._lines[lane] = since
 
     def wrote(self, lane: str, took_s: float, outcome: str) -> None:
         """Count a transaction; only of one that was committed is it said how long it took."""

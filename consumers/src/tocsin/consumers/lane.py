@@ -502,8 +502,13 @@ class Lane:
             return
         tx.mark = replace(tx.mark, tested_at=context.now_ms)
         for name, member in context.directory.members.items():
-            if member.jurisdiction == self.jurisdiction and name in context.inboxes and name not in tx.mark.behind:
+            if member.jurisdiction != self.jurisdiction:
+                continue
+            takes = name in context.inboxes and name not in tx.mark.behind
+            if takes:
                 tx.copies.append(line_test(self.jurisdiction, context, name))
+            if context.directory.is_active(name):
+                tx.lines[name] = takes
 
     def tell_sight(self, tx: Transaction, context: Context) -> None:
         """Tell members what they may be given of this jurisdiction, where they were told something else, or nothing."""

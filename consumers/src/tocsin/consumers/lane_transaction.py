@@ -85,7 +85,10 @@ class Context:
 
 @dataclass(slots=True)
 class Transaction:
-    """What to write, and what the lane becomes once that is committed."""
+    """What to write, and what the lane becomes once that is committed.
+
+    `lines` is empty, or has every member whose line is to be tested, and whether this does.
+    """
 
     copies: list[Copy] = field(default_factory=list[Copy])
     decisions: list[bytes] = field(default_factory=list[bytes])
@@ -102,6 +105,7 @@ class Transaction:
     disputes: dict[str, str] = field(default_factory=dict[str, str])
     held: dict[str, Entry | None] = field(default_factory=dict[str, Entry | None])
     sights: dict[str, str] = field(default_factory=dict[str, str])
+    lines: dict[str, bool] = field(default_factory=dict[str, bool])
     mark: Mark = field(default_factory=Mark)
     mark_before: Mark = field(default_factory=Mark)
     seq: int = 0

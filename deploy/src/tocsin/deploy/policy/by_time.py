@@ -25,7 +25,10 @@ TICK: Final = "tick"
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Something that ends by itself: an agreement, a transfer, a prohibition, a key, the directory, a break-glass."""
+    """Something that ends by itself.
+
+    An agreement, a transfer, a prohibition, a key, the directory, a break-glass, a certificate.
+    """
 
     what: str
     name: str

@@ -17,6 +17,7 @@ from tocsin.deploy.policy.acls import strange_acls
 from tocsin.deploy.policy.apply import ADMINISTRATOR, said_clearly
 from tocsin.deploy.policy.by_time import Ending, endings, tick
 from tocsin.deploy.policy.canary import UNREADABLE, probe
+from tocsin.deploy.policy.certificates import certificates
 from tocsin.deploy.policy.commands import (
     CHANGES,
     ByOption,
@@ -129,8 +130,8 @@ def tick_policy(
     """End what has ended by itself, begin what has begun, and warn of what ends within 30, 7 and 1 days.
 
     It changes what time alone changes, of the policy that was applied last: agreements, transfers, prohibitions,
-    break-glass, the directory. Run it by a timer, or leave it running with --metrics-port:
-    it then ends on Ctrl-C or SIGTERM, once the look under way is done.
+    break-glass, the directory. Of certificates it only warns. Run it by a timer, or leave it running with
+    --metrics-port: it then ends on Ctrl-C or SIGTERM, once the look under way is done.
     """
     log_beside_output()
     admin = LocalCluster(home).admin()
@@ -168,7 +169,10 @@ def tick_policy(
 def _endings(policy: Policy, home: Path) -> list[Ending]:
     application = application_of(policy, home)
     directory = application.directory.directory if application.directory else None
-    return endings(policy, directory, application.journal.glass, application.now)
+    found = endings(policy, directory, application.journal.glass, application.now)
+    with said_clearly("the cluster cannot be asked"):
+        found += certificates(LocalCluster(home).admin())
+    return sorted(found, key=lambda one: one.ends)
 
 
 def break_glass_for(
