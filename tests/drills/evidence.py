@@ -6,10 +6,13 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 Sees = Mapping[str, frozenset[str] | None]
 """The lanes that each member sees all the while; None where that changed, and only the record says it."""
+
+
+STORIES_MAX: Final = 3
 
 
 class Written(NamedTuple):
@@ -102,11 +105,26 @@ def _inbox(found: Evidence, member: str, copies: Sequence[Copy], sees: frozenset
         yield f"{leaked} copies that nobody decided"
     if sees is not None:
         want = {value for lane, sent in found.sent.items() if lane in sees for value in sent}
-        if lost := len(want - values):
-            yield f"{lost} of {len(want)} copies are missing"
+        if lost := want - values:
+            yield f"{len(lost)} of {len(want)} copies are missing"
+            yield from (f"missing: {_story(found, member, value)}" for value in sorted(lost)[:STORIES_MAX])
         if strange := len(values - want - found.others):
             yield f"{strange} copies that its ACLs do not allow"
         yield from _disorder(copies)
+
+
+def _story(found: Evidence, member: str, value: bytes) -> str:
+    """Where an alert was written, and what was decided about it and its lineage; nothing of its content."""
+    digest = _digest(value)
+    places = [f"{one.topic}/{one.offset}" for one in found.written if one.value == value]
+    lineage = next((one["lineage_id"] for one in found.decisions if one["sha256"] == digest), None)
+    about = [one for one in found.decisions if lineage is not None and one["lineage_id"] == lineage]
+    said: list[str] = []
+    for one in about:
+        refused = [to["reason"] for to in one["refused"] if to["member"] == member]
+        what = f"#{one['seq']} {one['kind']} {one['outcome']} {one['offset']} revision {one['revision']}"
+        said.append(f"{what} by {one['worker']} given to {len(one['given'])}, refused {refused}")
+    return f"written at {places}; decided: {'; '.join(said) or 'never'}"
 
 
 def _disorder(copies: Sequence[Copy]) -> Iterator[str]:

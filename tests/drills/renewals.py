@@ -1,4 +1,4 @@
-"""Drills in which what everybody trusts is renewed: certificates, passwords, a root key."""
+"""Drills in which what everybody trusts is renewed: passwords and keys."""
 
 from __future__ import annotations
 

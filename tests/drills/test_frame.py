@@ -24,6 +24,9 @@ def _decision(offset: int, value: bytes, given: list[str], kind: str = "ALERT") 
         "topic": TOPIC,
         "offset": offset,
         "sha256": hashlib.sha256(value).digest(),
+        "lineage_id": f"{offset}",
+        "revision": 1,
+        "worker": "host",
         "given": [{"member": member} for member in given],
         "refused": [],
     }
@@ -54,6 +57,18 @@ def test_each_planted_fault_is_found(number: int) -> None:
     """One copy lost, twice or out of order; one alert or decision gone."""
     what, false = list(planted(_whole(), "reader"))[number]
     assert faults(false, SEES) != [], what
+
+
+def test_of_what_is_missing_the_record_is_told() -> None:
+    """Where it was written and what was decided, so that a drill that failed can be understood afterwards."""
+    whole = _whole()
+    decisions = [_decision(0, b"0", []), *whole.decisions[1:]]
+    lost = replace(whole, decisions=decisions, inboxes={**whole.inboxes, "reader": whole.inboxes["reader"][1:]})
+    count, story = faults(lost, SEES)
+    assert count == "inbox.reader: 1 of 10 copies are missing"
+    assert story.startswith(
+        f"inbox.reader: missing: written at ['{TOPIC}/0']; decided: #1 ALERT ACCEPTED 0 revision 1 by host"
+    )
 
 
 def test_what_nobody_may_see_is_found_in_an_inbox() -> None:
