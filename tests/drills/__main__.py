@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.drills import disks, hosts, renewals, rules
+from tests.drills import disks, hosts, renewals, rules, versions
 from tests.drills.evidence import Evidence
 from tests.drills.frame import RATE, Exchange, Step
 from tests.drills.load import held_rate
@@ -36,6 +36,7 @@ DRILLS: Final[Mapping[str, Drill]] = {
     "quorum": Drill(hosts.lose_the_quorum),
     "passwords": Drill(renewals.renew_passwords),
     "storm": Drill(rules.weather_a_storm),
+    "restore": Drill(versions.restore),
     "member": Drill(rules.lose_a_member, own=True),
     "disk": Drill(disks.fill_disks, True, disks.mount, disks.unmount),
 }
