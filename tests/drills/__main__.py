@@ -37,6 +37,7 @@ DRILLS: Final[Mapping[str, Drill]] = {
     "passwords": Drill(renewals.renew_passwords),
     "storm": Drill(rules.weather_a_storm),
     "restore": Drill(versions.restore),
+    "root": Drill(renewals.lose_a_root),
     "member": Drill(rules.lose_a_member, own=True),
     "disk": Drill(disks.fill_disks, True, disks.mount, disks.unmount),
 }
