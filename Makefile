@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults bench sbom bench-stock bench-policy observe dashboards observe-tools lint types clean
+.PHONY: help setup demo test up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ test: lint types  ## lint, types, unit and integration tests (real Kafka), short
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
 	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py
+
+drills: setup  ## lose something, on three brokers under load (half an hour; DRILL=name for one, RATE=20 for a slow machine)
+	@python -m tests.drills $(DRILL) $(if $(RATE),--rate $(RATE))
 
 bench: setup  ## copies a second, CPU and latency, beside two plain loops (ten minutes, on a quiet machine)
 	@python -m tests.bench

@@ -64,12 +64,12 @@ class World:
         policy = Policy.model_validate(yaml.safe_load(self.policy_file.read_text()))
         apply_policy(policy, self.cluster.admin(), self.home, make_keys=True)
 
-    def down(self) -> None:
+    def down(self, *, purge: bool = True) -> None:
         """Stop everything."""
         for process in self._fanouts:
             process.kill()
             process.wait()
-        self.cluster.down(purge=True)
+        self.cluster.down(purge=purge)
 
     def member(self, name: str) -> Bundle:
         """A member's bundle."""
@@ -108,9 +108,18 @@ class World:
     # -- fan-out processes -------------------------------------------------------------------------------------------
 
     def start_fanout(
-        self, module: str = "tocsin.deploy.cli", name: str | None = None, *, words: Sequence[str] = ()
+        self,
+        module: str = "tocsin.deploy.cli",
+        name: str | None = None,
+        *,
+        words: Sequence[str] = (),
+        code: Path = Path(__file__).parents[1],
     ) -> subprocess.Popen[bytes]:
-        """Start one fan-out process; `module` may name a variant in the test tree, `words` are further options."""
+        """Start one fan-out process; `module` may name a variant in the test tree, `words` are further options.
+
+        `code` is the checkout whose packages run.
+        """
+        packages = [code, *(code / one / "src" for one in ("schemas", "producers", "consumers", "deploy"))]
         program = "import sys, runpy; sys.argv = ['tocsin', *sys.argv[1:]]; from {m} import main; main()"
         words = ["fanout", "run", "--policy", str(self.policy_file), "--home", str(self.home), *words]
         with (self.home / "fanout.log").open("ab") as log:
@@ -119,7 +128,7 @@ class World:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, packages))},
             )
         self._fanouts.append(process)
         return process

@@ -280,10 +280,25 @@ class Fanout:
         try:
             self._consumer.commit(offsets=[partition], asynchronous=False)
         except KafkaException as failure:
-            return None if cast("KafkaError", failure.args[0]).code() in _PASSING else False
+            return refused_commit(failure)
         return any(_lane(assigned) == lane for assigned in self._consumer.assignment())
 
 
+def refused_commit(failure: KafkaException) -> bool | None:
+    """What a commit that failed says of the lane: it is not ours (False), or that cannot be said now (None).
+
+    Raises:
+        KafkaException: `failure`, after which the client never is a member again. Nothing else says so later: `poll`
+            would return nothing, and the process live on without a lane.
+    """
+    error = cast("KafkaError", failure.args[0])
+    if error.fatal() or error.code() in _ENDING:
+        raise failure
+    return None if error.code() in _PASSING else False
+
+
+# static membership: the group takes somebody else for the member of this name, be it this process as it joined again
+_ENDING = (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL)  # noqa: SLF001  # librdkafka's name
 _PASSING = (
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,

@@ -22,6 +22,7 @@ from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.release import release
 from tocsin.deploy.commands.retract import retract
 from tocsin.deploy.commands.retract_all import retract_all
+from tocsin.deploy.commands.services import service_app
 from tocsin.deploy.commands.sight import sight
 from tocsin.deploy.commands.subscriptions import subscriptions_app
 from tocsin.deploy.commands.top import status_page, top
@@ -68,6 +69,7 @@ policy_app.command()(snapshot)
 app.add_typer(keys_app, name="keys")
 app.add_typer(directory_app, name="directory")
 app.add_typer(member_app, name="member")
+app.add_typer(service_app, name="service")
 app.command()(publish)
 app.command()(retract)
 app.command()(retract_all)

@@ -8,6 +8,7 @@ TocsinDeployError
 ├── PolicyNotApplied     the cluster refused a part of it
 ├── PlanRefused          a plan is not for this cluster, policy or moment, or lacks an approval
 ├── MemberRefused        a member's request, sealed file or key cannot be accepted; nothing was changed
+├── ServiceRefused       a service's password cannot be changed now; nothing was changed
 ├── NotProved            a delivery cannot be proved from the record, or not yet; nothing was written
 ├── DraftRefused         a draft of the directory is not the next one, or lacks root signatures; nothing was published
 ├── ReportNotWritten     a report of the record cannot be written where it was to go
@@ -50,6 +51,10 @@ class PlanRefused(TocsinDeployError):
 
 class MemberRefused(TocsinDeployError):
     """A member's request, sealed file or key cannot be accepted; nothing was changed."""
+
+
+class ServiceRefused(TocsinDeployError):
+    """A service's password cannot be changed now, or there is no such service; nothing was changed."""
 
 
 class DraftRefused(TocsinDeployError):

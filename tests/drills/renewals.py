@@ -1,0 +1,108 @@
+"""Drills in which what everybody trusts is renewed: passwords and keys, a root key."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import yaml
+
+from tests.drills.evidence import lane_of
+from tests.drills.frame import Exchange
+from tests.world import agreement, tocsin
+
+ROTATED = "hotline-se"
+JOINER = "reader-04"
+
+
+# -- passwords -------------------------------------------------------------------------------------------------------
+
+
+def renew_passwords(exchange: Exchange) -> None:
+    """A member's key and password, then the fan-out's password: each has two for a while."""
+    world, home = exchange.world, ["--home", str(exchange.home)]
+    policy = ["--policy", str(world.policy_file), *home]
+    [member] = [one for one in exchange.members if one.name == ROTATED]
+    # the member's own machine: at the secretariat its private key is forgotten
+    member.folder = Path(shutil.copytree(member.folder, exchange.home / "elsewhere" / ROTATED))
+    with exchange.load():
+        begun = time.monotonic()
+        keys = exchange.home / "next-keys"
+        tocsin("keys", "new", str(keys), "--member", ROTATED, "--coalition", world.member(ROTATED).coalition)
+        [sealed] = tocsin("member", "rotate", ROTATED, "--request", str(keys / "request.json"), *policy)
+        tocsin("member", "open", sealed["sealed"], "--keys", str(keys), "--to", str(member.folder))
+        member.abandon()
+        member.start()
+        tocsin("member", "rotate", ROTATED, "--finish", *policy)
+        exchange.recovered("a member's next key and password, old password deleted", begun)
+        begun = time.monotonic()
+        tocsin("service", "rotate", "fanout", *home)
+        exchange.restart_fanouts()
+        tocsin("service", "rotate", "fanout", "--finish", *home)
+        exchange.recovered("the fan-out's next password, hosts one after another, old one deleted", begun)
+
+
+# -- a root key ------------------------------------------------------------------------------------------------------
+
+
+def lose_a_root(exchange: Exchange) -> None:
+    """One of three root keys is lost: the two others sign what follows, and a new one takes its place.
+
+    `reader-02` is suspended by the first directory and taken back by the last, which the new root has signed.
+    """
+    roots, safe, words = exchange.home / "roots", exchange.home / "safe", _words(exchange)
+    safe.mkdir(mode=0o700)
+    for number, public in enumerate(exchange.world.member("reader-00").config.roots, 1):
+        (roots / f"{number}.pub").write_text(public)
+        (roots / f"{number}.pem").rename(safe / f"{number}.pem")
+    exchange.sees["reader-02"] = None
+    with exchange.load():
+        begun = time.monotonic()
+        (safe / "3.pem").unlink()
+        tocsin("member", "suspend", "reader-02", "--why", "drill", *words)
+        version = _sign(exchange, safe / "1.pem", safe / "2.pem")
+        exchange.timed("root 3 lost: roots 1 and 2 sign, decided by", lambda: _decided(exchange) >= version, begun)
+        exchange.recovered("meanwhile, alerts", begun)
+        begun = time.monotonic()
+        tocsin("keys", "new", str(exchange.home / "new-root"), "--root", "3")
+        shutil.copy(exchange.home / "new-root" / "3.pub", roots / "3.pub")
+        (exchange.home / "new-root" / "3.pem").rename(safe / "3.pem")
+        _join(exchange)
+        version = _sign(exchange, safe / "1.pem", safe / "2.pem")
+        exchange.restart_clients()
+        exchange.timed("new root 3 pinned by all, decided by", lambda: _decided(exchange) >= version, begun)
+        tocsin("member", "resume", "reader-02", "--why", "drill", *words)
+        version = _sign(exchange, safe / "2.pem", safe / "3.pem")
+        exchange.timed("roots 2 and new 3 sign, decided by", lambda: _decided(exchange) >= version, begun)
+        exchange.recovered("pinned and clients started again", begun)
+
+
+def _words(exchange: Exchange) -> list[str]:
+    return ["--policy", str(exchange.world.policy_file), "--home", str(exchange.home)]
+
+
+def _join(exchange: Exchange) -> None:
+    """A change of the policy, with which every bundle is written anew, the new pin in it."""
+    file = exchange.world.policy_file
+    policy = yaml.safe_load(file.read_text())
+    policy["members"][JOINER] = {"role": "isp", "jurisdiction": "se", "subscription": {"everything": True}}
+    policy["agreements"].append(agreement("joiner", ["se"], [JOINER]))
+    file.write_text(yaml.safe_dump(policy))
+    tocsin("policy", "apply", str(file), "--home", str(exchange.home), "--make-member-keys")
+
+
+def _sign(exchange: Exchange, *keys: Path) -> int:
+    """Let these root keys sign the draft that waits, and publish it. Returns its version."""
+    [draft] = (exchange.home / "directory").glob("*.draft")
+    for key in keys:
+        tocsin("directory", "sign", str(draft), "--root", str(key))
+    [published] = tocsin("directory", "publish", str(draft), *_words(exchange))
+    draft.unlink()
+    return int(published["version"])
+
+
+def _decided(exchange: Exchange) -> int:
+    """The version of the directory by which each lane decides, the older of the two."""
+    newest = {lane_of(one["topic"]): int(one["directory_version"]) for one in exchange.world.decisions()}
+    return min(newest.values(), default=0)
