@@ -97,6 +97,10 @@ def test_an_honest_fan_out_is_found_innocent(home: Path) -> None:
         assert coverage["reader-00"]["given"] == coverage["reader-00"]["came"] >= 8
         assert coverage["reader-01"]["given"] >= 8
         assert _compared(world, "--member", "nobody-xx", code=2) == ([], {})
+        month = datetime.now(UTC).strftime("%Y-%m")
+        report = tocsin("audit", "report", "--month", month, "--receipts", "--home", str(world.home))
+        told = {row["member"]: row for row in report if row["table"] == "receipts"}
+        assert told["reader-00"] == coverage["reader-00"] | {"table": "receipts", "findings": 0}
 
 
 def revised_in(world: World, member: str, alert: SiteTakenDown) -> bool:

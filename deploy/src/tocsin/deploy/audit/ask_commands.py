@@ -26,8 +26,9 @@ from tocsin.deploy.audit.answers import (
 )
 from tocsin.deploy.audit.asking import BundleOption, Source, StateOption, UpdateOption, left_out_text, say
 from tocsin.deploy.audit.pages import write_csv, write_html
+from tocsin.deploy.audit.receipts_command import coverage_table
 from tocsin.deploy.commands.checks import checked_jurisdiction, checked_member
-from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output
+from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, console, log_beside_output
 from tocsin.schemas.names import outbox_topic
 
 OVERDUE = 3
@@ -198,6 +199,12 @@ def report_month(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as one page, to read or print.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write each table as a CSV file.")] = None,
     *,
+    receipts: Annotated[
+        bool,
+        typer.Option(
+            "--receipts", help="Add how far members' receipts go; reads the whole record, as the auditor may."
+        ),
+    ] = False,
     state: StateOption = None,
     bundle: BundleOption = None,
     update: UpdateOption = True,
@@ -214,6 +221,9 @@ def report_month(
     tables, missing = source.ask(
         lambda index: (report(Questions(index.database), index.database, from_ms, to_ms), index.fact("left out") or "")
     )
+    if receipts:
+        with busy("reading receipts and decisions"):
+            tables.append(coverage_table(source.bundle))
     if html is not None:
         write_html(html, f"{source.bundle.coalition}: the record of {month}", tables, missing.splitlines())
     if csv is not None:

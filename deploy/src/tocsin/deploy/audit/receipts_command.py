@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
 
 from tocsin.consumers.audit.receipts import Coverage, Found, compare
+from tocsin.consumers.audit.report import Table
 from tocsin.consumers.receipts_reader import ReceiptsReader
 from tocsin.deploy.commands.checks import checked_member
 from tocsin.deploy.moments import moment_text
@@ -15,6 +17,7 @@ from tocsin.deploy.policy.rows import AUDITOR
 from tocsin.schemas.bundle import Bundle
 
 FOUND = 3
+COLUMNS = ("given", "came", "replaced", "covered", "receipts", "told_at")
 
 
 def receipts(
@@ -46,6 +49,21 @@ def receipts(
         show([*map(_coverage_row, coverage)], output, title="how far it can be told")
     if found:
         raise typer.Exit(FOUND)
+
+
+def coverage_table(bundle: Bundle) -> Table:
+    """How far the receipts of each member go, up to now; `bundle` is the auditor's."""
+    with ReceiptsReader(bundle) as reader:
+        found, coverage = compare(*reader.read())
+    rows = [_coverage_row(one) for one in coverage]
+    faults = Counter(one.member for one in found)
+    return Table(
+        "receipts",
+        "Whether what was decided came",
+        ("member", *COLUMNS, "findings"),
+        tuple((one["member"], *(one[column] for column in COLUMNS), faults[one["member"]]) for one in rows),
+        "By members' signed receipts, of all time. `tocsin audit receipts` names what differs.",
+    )
 
 
 def _found_row(one: Found) -> dict[str, Any]:
