@@ -113,6 +113,9 @@ def troubled() -> Overview:
         fan.gauge("tocsin_lane_hangs").labels(lane).set(hangs)
     fan.gauge("tocsin_owed_copies").labels("de", FOUL).set(12)
     fan.gauge("tocsin_owed_timestamp_seconds").labels("de", FOUL).set(AT - 7_200)
+    fan.gauge("tocsin_line_test_seconds").set(60)
+    for member, age in (("isp-de", 500), ("isp-fr", 30), (FOUL, 500)):
+        fan.gauge("tocsin_line_timestamp_seconds").labels("de", member).set(AT - age)
     fan.gauge("tocsin_snapshot_timestamp_seconds").labels("acls").set(AT - 600)
     fan.gauge("tocsin_gains_held_members").labels("de").set(2)
     fan.turned("lanes", AT - 900)
@@ -136,6 +139,7 @@ def test_whatever_needs_somebody_is_said() -> None:
         "lane fr: a transaction stays open on its ledger",
         f"{FOUL}: its inbox refuses copies; 12 are owed, the first for 2.0 h",
         "bank-fr: 4 retractions not acknowledged in time",
+        "isp-de: its line was last tested 8 min ago",
         "acls: last read whole 10 min ago",
         "the record: last sealed 90 s ago",
         "the record: 1 logs cannot be gone on with",
@@ -143,7 +147,9 @@ def test_whatever_needs_somebody_is_said() -> None:
         "policy: 3 things are not as it has them (missing)",
         "policy: 1 break-glass grants are in force",
     }
-    assert headline(troubled()) == "12 things need you"
+    assert headline(troubled()) == "13 things need you"
+    lines = [(one.member, one.line) for one in troubled().lines]
+    assert lines == [(FOUL, "refuses"), ("isp-de", "silent"), ("bank-fr", "takes"), ("isp-fr", "takes")]
     assert [in_words(seconds) for seconds in (1, 119, 120, 7_200, 200_000)] == [
         "1 s",
         "119 s",
@@ -182,7 +188,7 @@ def test_the_page_escapes_what_it_shows_and_runs_nothing() -> None:
     names = {name for name, _ in page.tags}
     assert not names & {"script", "img", "iframe", "link", "b", "form"}
     assert page.text.count(FOUL) == 2
-    assert "12 things need you" in page.text
+    assert "13 things need you" in page.text
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     assert "default-src 'none'" in HEADERS["Content-Security-Policy"]
 
@@ -203,7 +209,7 @@ def test_it_is_read_only_and_has_two_places() -> None:
     assert answer("POST", "/", overview([])).status == 405
     assert answer("GET", "/metrics", overview([])).status == 404
     seen = json.loads(answer("GET", "/status.json", troubled()).body)
-    assert len(seen["troubles"]) == 12
+    assert len(seen["troubles"]) == 13
     assert {row["lane"] for row in seen["lanes"]} == {"de", "fr"}
 
 
@@ -227,7 +233,7 @@ def test_a_page_of_another_site_cannot_read_it() -> None:
                 asking.request("GET", "/", headers={"Host": host})
                 found = asking.getresponse()
                 assert (host, found.status) == (host, status)
-                assert ("12 things" in found.read().decode()) == (status == 200)
+                assert ("13 things" in found.read().decode()) == (status == 200)
 
 
 # -- asking, and the commands ----------------------------------------------------------------------------------------

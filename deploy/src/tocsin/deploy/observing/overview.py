@@ -15,6 +15,8 @@ from tocsin.deploy.observing.samples import Samples
 
 LOOP_S_MAX: Final = 120.0
 """A loop that has not turned for so long stands: the slowest ones look once a minute."""
+LINE_S_MORE: Final = 300.0
+"""A line is silent when it was not tested for twice as long as it should be, and so much more."""
 SNAPSHOT_S_MAX: Final = 120.0
 SEALED_S_MAX: Final = 60.0
 
@@ -43,10 +45,14 @@ class LaneRow:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """A member whose line needs somebody: its inbox refuses copies, or it has not acknowledged what was retracted."""
+    """A member's line: `takes` copies, `refuses` them, or is `silent`: not tested for longer than it should be.
+
+    `tested_s` ago it was last told that its line is alive; what is not known is None.
+    """
 
     member: str
     line: str
+    tested_s: float | None
     owed: int
     owed_s: float | None
     overdue: int
@@ -186,10 +192,16 @@ def _whole(value: float | None) -> int | None:
 
 
 def _lines(now: Iterable[Samples]) -> Iterator[MemberRow]:
+    """Every member, those first whose line needs somebody."""
     owed: defaultdict[str, float] = defaultdict(float)
     since: dict[str, float] = {}
+    tested: dict[str, float] = {}
     overdue: defaultdict[str, float] = defaultdict(float)
+    every_s = max((value for one in now for _, value in one.of("tocsin_line_test_seconds")), default=inf)
     for one in now:
+        for labels, value in one.of("tocsin_line_timestamp_seconds"):
+            age_s = max(0.0, one.at_s - value)
+            tested[labels["member"]] = min(age_s, tested.get(labels["member"], inf))
         for labels, value in one.of("tocsin_owed_copies"):
             if one.value("tocsin_lane_up", lane=labels["lane"]):
                 owed[labels["member"]] += value
@@ -199,9 +211,21 @@ def _lines(now: Iterable[Samples]) -> Iterator[MemberRow]:
                 since[labels["member"]] = max(age_s, since.get(labels["member"], 0.0))
         for labels, value in one.of("tocsin_withdrawals_overdue"):
             overdue[labels["member"]] += value
-    for member in sorted({*owed, *overdue}):
-        line = "refuses" if member in owed else "takes"
-        yield MemberRow(member, line, int(owed[member]), since.get(member), int(overdue[member]))
+    rows = []
+    for member in {*owed, *overdue, *tested}:
+        silent = tested.get(member, 0.0) > 2 * every_s + LINE_S_MORE
+        line = "refuses" if member in owed else "silent" if silent else "takes"
+        rows.append(
+            MemberRow(
+                member,
+                line,
+                tested.get(member),
+                int(owed.get(member, 0)),
+                since.get(member),
+                int(overdue.get(member, 0)),
+            )
+        )
+    return iter(sorted(rows, key=lambda row: (row.line == "takes", not row.overdue, row.member)))
 
 
 def _snapshots(now: Iterable[Samples]) -> Iterator[SnapshotRow]:
@@ -252,6 +276,8 @@ def _of_lines(lines: Iterable[MemberRow]) -> Iterator[str]:
         if one.line == "refuses":
             since = "" if one.owed_s is None else f", the first for {in_words(one.owed_s)}"
             yield f"{one.member}: its inbox refuses copies; {one.owed} are owed{since}"
+        if one.line == "silent" and one.tested_s is not None:
+            yield f"{one.member}: its line was last tested {in_words(one.tested_s)} ago"
         if one.overdue:
             yield f"{one.member}: {one.overdue} retractions not acknowledged in time"
 

@@ -23,7 +23,7 @@ def tables(seen: Overview) -> list[Table]:
                     _rounded(one.decisions),
                     _rounded(one.copies),
                     one.lag,
-                    None if not one.lag or one.lag_s is None else in_words(one.lag_s),
+                    _for(one.lag_s) if one.lag else None,
                     one.behind,
                     one.worker,
                 )
@@ -33,19 +33,19 @@ def tables(seen: Overview) -> list[Table]:
         ),
         Table(
             "members",
-            "Members whose line needs somebody",
-            ("member", "inbox", "owed", "since", "not acknowledged"),
+            "Members' lines",
+            ("member", "line", "tested", "owed", "since", "not acknowledged"),
             tuple(
-                (one.member, one.line, one.owed, None if one.owed_s is None else in_words(one.owed_s), one.overdue)
+                (one.member, one.line, _ago(one.tested_s), one.owed, _for(one.owed_s), one.overdue)
                 for one in seen.lines
             ),
-            f"{members} The inboxes of all others take copies.",
+            f"{members} A line that refuses is owed what it does not take; a silent one was not tested in time.",
         ),
         Table(
             "snapshots",
             "What decisions are made by",
             ("snapshot", "read", "size"),
-            tuple((one.snapshot, f"{in_words(one.age_s)} ago", one.size) for one in seen.snapshots),
+            tuple((one.snapshot, _ago(one.age_s), one.size) for one in seen.snapshots),
         ),
         Table(
             "services",
@@ -55,7 +55,7 @@ def tables(seen: Overview) -> list[Table]:
                 (
                     one.service,
                     one.state,
-                    None if one.turned_s is None else f"{in_words(one.turned_s)} ago",
+                    _ago(one.turned_s),
                     one.version,
                     one.where,
                 )
@@ -71,6 +71,14 @@ def headline(seen: Overview) -> str:
         return "Not looked yet"
     count = len(seen.troubles)
     return "All is well" if not count else f"{count} thing{'s' if count > 1 else ''} need{'' if count > 1 else 's'} you"
+
+
+def _for(seconds: float | None) -> Cell:
+    return None if seconds is None else in_words(seconds)
+
+
+def _ago(seconds: float | None) -> Cell:
+    return None if seconds is None else f"{in_words(seconds)} ago"
 
 
 def _seconds(value: float | None) -> Cell:
