@@ -108,6 +108,7 @@ def test_a_shipper_that_is_killed_loses_nothing_and_tells_nothing_twice(
                 _wait_told(world, member, _told_about(world, member) + 1)
                 time.sleep(chance.random() * 0.3)
         wait_until(lambda: len(_files(world)) > kills, 30, "files that were rolled")
+        wait_until(lambda: _lines_about(world, member) > 0, 30, "something that was denied")
     with _shipper(world, module):
         _wait_told(world, member, _lines_about(world, member))
     with _denied_all_the_while(world, member):
