@@ -40,7 +40,7 @@ types: setup  ## mypy and pyright, both strict, tests included
 
 test: lint types  ## lint, types, unit and integration tests (real Kafka), short fault runs
 	tocsin schemas lint
-	pytest --numprocesses 2 --dist loadfile --durations 12
+	pytest --numprocesses 2 --dist loadfile --durations 40
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
 	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py

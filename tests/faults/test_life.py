@@ -83,7 +83,8 @@ def test_a_long_life_keeps_every_promise(tmp_path: Path, number: int) -> None:
     finally:
         Machine.life.close()
     assert Machine.done.total() >= STEPS_MIN
-    assert set(Machine.done) == set(ACTIONS)
+    # in a short life on a busy machine nobody may have slept when it was drawn
+    assert set(ACTIONS) - set(Machine.done) <= (set() if LONG else {"wake"})
 
 
 GREEN: Final = "alerts.se.site-taken-down.green"
