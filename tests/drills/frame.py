@@ -218,13 +218,6 @@ class Exchange:
         self.world.cluster.kill(node, signal.SIGKILL)
         wait_until(lambda: self.world.cluster.pid(node) is None, 10, f"broker {node} to die")
 
-    def restart_broker(self, node: int) -> None:
-        """Stop one broker in good order, start it again, and wait until every topic has three copies in sync."""
-        self.world.cluster.kill(node, signal.SIGTERM)
-        wait_until(lambda: self.world.cluster.pid(node) is None, 120, f"broker {node} to stop")
-        self.world.cluster.up(3)
-        wait_until(self.in_sync, 180, "three copies in sync")
-
     def leader(self, topic: str) -> int:
         """The broker that leads `topic`."""
         found: list[int] = []

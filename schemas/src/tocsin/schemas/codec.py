@@ -68,6 +68,16 @@ def decode_strict(value: bytes, *, bytes_max: int = VALUE_BYTES_MAX) -> tuple[Sc
     return found, _read(value, found)
 
 
+def content_of(value: bytes | None, kind: Schema, *, bytes_max: int = VALUE_BYTES_MAX) -> Record | None:
+    """What a stranger's value says, as `decode_strict` reads it; None of one that is no record of this kind."""
+    try:
+        if value is None or schema_of(value) is not kind:
+            return None
+        return decode_strict(value, bytes_max=bytes_max)[1]
+    except Rejection:
+        return None
+
+
 @cache
 def _decoder(schema: Schema) -> Decoder:
     return compile_decoder(schema.parsed)

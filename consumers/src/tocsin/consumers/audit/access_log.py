@@ -13,8 +13,7 @@ from typing import Any, Final, Literal, cast
 
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.catalog import schema
-from tocsin.schemas.codec import decode_strict, encode, schema_of
-from tocsin.schemas.errors import Rejection
+from tocsin.schemas.codec import content_of, encode
 from tocsin.schemas.records import Access, AccessLog, UnreadLine
 
 NO_CLAIM: Final = -1
@@ -94,12 +93,7 @@ class AccessTopic:
 
 
 def _part(value: bytes | None) -> AccessLog | None:
-    try:
-        if value is None or schema_of(value) is not _ACCESS:
-            return None
-        return cast("AccessLog", decode_strict(value, bytes_max=_BYTES_MAX)[1])
-    except Rejection:
-        return None
+    return cast("AccessLog | None", content_of(value, _ACCESS, bytes_max=_BYTES_MAX))
 
 
 def claim_of(source: str, run: str, now_ms: int) -> bytes:

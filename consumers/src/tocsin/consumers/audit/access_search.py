@@ -99,11 +99,6 @@ class Search:
     covered: dict[str, Covered] = field(default_factory=dict[str, Covered])
     _topic: AccessTopic = field(default_factory=AccessTopic)
 
-    @property
-    def passed_over(self) -> int:
-        """Records that no shipper wrote."""
-        return self._topic.passed_over
-
     def take(self, record: BusRecord) -> None:
         """Take in the next record."""
         part = self._topic.take(record)

@@ -7,7 +7,6 @@ comes twice).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ import structlog
 from tocsin.consumers.audit.access_files import log_files, sources
 from tocsin.consumers.audit.access_log import AccessTopic, Part, claim_of, value_of
 from tocsin.consumers.audit.access_parts import bytes_behind, parts
+from tocsin.consumers.directory_reader import wall_clock_ms
 from tocsin.consumers.errors import AccessNotShipped, TocsinConsumerError
 from tocsin.consumers.kafka import KafkaWriter
 from tocsin.consumers.topics_reader import TopicsReader
@@ -32,15 +32,10 @@ _LONGER: Final = 8
 log = structlog.get_logger()
 
 
-def now_ms() -> int:
-    """This machine's time."""
-    return time.time_ns() // 1_000_000
-
-
 class Shipper:
     """Ships the logs in the folders under `logs`, each a broker's. `bundle` is the shipper's."""
 
-    def __init__(self, bundle: Bundle, logs: Path, *, now: Callable[[], int] = now_ms) -> None:
+    def __init__(self, bundle: Bundle, logs: Path, *, now: Callable[[], int] = wall_clock_ms) -> None:
         config = bundle.kafka_config()
         # parts of a log repeat each other
         self._writing = {**config, "compression.type": "zstd"}

@@ -20,17 +20,16 @@ from typing import Any, Final, cast
 from tocsin.consumers.errors import NoteInvalid
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.catalog import schema
-from tocsin.schemas.codec import decode_strict, schema_of
-from tocsin.schemas.errors import Rejection
+from tocsin.schemas.codec import content_of
 from tocsin.schemas.records import Decision
 
 FACTS_MIN: Final = 8
 """A decision has a power of two of facts, and no fewer."""
 SALT_BYTES: Final = 16
+RECORD_BYTES_MAX: Final = 2_200_000
+"""A decision of a thousand recipients: larger than what strangers may write."""
 
 _DECISION: Final = schema("decision")
-# of a thousand recipients: larger than what strangers may write
-_DECISION_BYTES_MAX: Final = 2_200_000
 _APART: Final = ("given", "refused", "erased", "salt")
 _ENTRY: Final = re.compile(rb"(0|[1-9][0-9]{0,18}) ([0-9a-f]{64})\n")
 
@@ -62,12 +61,7 @@ def _facts(record: BusRecord, decision: Decision | None) -> tuple[str, list[str]
 
 def decision_of(value: bytes | None) -> Decision | None:
     """The decision that a record's value is; None for a record of any other kind."""
-    try:
-        if value is None or schema_of(value) is not _DECISION:
-            return None
-        return cast("Decision", decode_strict(value, bytes_max=_DECISION_BYTES_MAX)[1])
-    except Rejection:
-        return None
+    return cast("Decision | None", content_of(value, _DECISION, bytes_max=RECORD_BYTES_MAX))
 
 
 def _about_members(decision: Decision) -> Iterator[str]:

@@ -145,18 +145,7 @@ class Decisions:
         """Take one decision in."""
         if decision["outcome"] != "ACCEPTED":
             return
-        lineage = f"{decision['publisher']}/{decision['lineage_id']}".encode()
-        stamp = (
-            _STAMP.pack(
-                decision["seq"],
-                decision["decided_at"],
-                decision["offset"],
-                self._texts.number(decision["topic"]),
-                decision["sha256"],
-                len(lineage),
-            )
-            + lineage
-        )
+        stamp = self._stamp(decision)
         for given in decision["given"]:
             self._note(given["member"], _GIVE, given["rule"], stamp)
         for member in decision["erased"]:
@@ -164,6 +153,21 @@ class Decisions:
         if decision["kind"] == "WITHHELD":
             for refused in decision["refused"]:
                 self._note(refused["member"], _WITHHOLD, "", stamp)
+
+    def _stamp(self, decision: Decision) -> bytes:
+        if self._only is not None and not self._only:
+            # nothing of it is kept
+            return b""
+        lineage = f"{decision['publisher']}/{decision['lineage_id']}".encode()
+        stamp = _STAMP.pack(
+            decision["seq"],
+            decision["decided_at"],
+            decision["offset"],
+            self._texts.number(decision["topic"]),
+            decision["sha256"],
+            len(lineage),
+        )
+        return stamp + lineage
 
     def _note(self, member: str, kind: int, rule: str, stamp: bytes) -> None:
         if self._only is not None and member not in self._only:

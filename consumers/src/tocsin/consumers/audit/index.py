@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from tocsin.consumers.audit.facts import RECORD_BYTES_MAX, decision_of
 from tocsin.consumers.audit.logs import is_lane_record
 from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.errors import IndexUnusable
 from tocsin.consumers.outbox_records import ACKNOWLEDGEMENT, DISPUTE, Acknowledged, Said, kind_and_name
 from tocsin.schemas.bus import BusRecord
-from tocsin.schemas.catalog import Schema, schema
-from tocsin.schemas.codec import decode_strict, schema_of
+from tocsin.schemas.catalog import schema
+from tocsin.schemas.codec import content_of
 from tocsin.schemas.directory import Directory, DirectoryMember
 from tocsin.schemas.errors import Rejection
 from tocsin.schemas.names import POLICY_AUDIT_TOPIC, audit_topic, outbox_topic
@@ -37,10 +38,7 @@ FILE_MODE: Final = 0o600
 BUSY_S: Final = 60.0
 CACHE_KB: Final = 200_000
 
-_DECISION: Final = schema("decision")
 _POLICY: Final = schema("policy-change")
-# of a thousand recipients: larger than what strangers may write
-_RECORD_BYTES_MAX: Final = 2_200_000
 _KNOWN_MAX: Final = 200_000
 _LANES: Final = audit_topic("")
 _OUTBOXES: Final = outbox_topic("")
@@ -243,13 +241,13 @@ class Index:
         if record.topic.startswith(_OUTBOXES):
             return self._take_word(record, opened)
         if record.topic == POLICY_AUDIT_TOPIC:
-            change = _content(record.value, _POLICY)
+            change = content_of(record.value, _POLICY, bytes_max=RECORD_BYTES_MAX)
             if change is not None:
                 self._take_change(record.offset, cast("PolicyChange", change))
             return change is not None
-        decision = _content(record.value, _DECISION)
+        decision = decision_of(record.value)
         if decision is not None:
-            decisions.append(self._decision_row(record, cast("Decision", decision)))
+            decisions.append(self._decision_row(record, decision))
         return decision is not None
 
     def _decision_row(self, record: BusRecord, one: Decision) -> tuple[Any, ...]:
@@ -484,15 +482,6 @@ def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).unlink()
-
-
-def _content(value: bytes | None, kind: Schema) -> Mapping[str, Any] | None:
-    try:
-        if value is None or schema_of(value) is not kind:
-            return None
-        return decode_strict(value, bytes_max=_RECORD_BYTES_MAX)[1]
-    except Rejection:
-        return None
 
 
 def _remember(known: dict[Any, int], key: Any, number: int) -> None:

@@ -8,7 +8,6 @@ from typing import Final
 
 EXPIRED: Final = "EXPIRED"
 WITHHELD: Final = "WITHHELD"
-GAINED: Final = "GAINED"
 ALERT: Final = "ALERT"
 ACCEPTED: Final = "ACCEPTED"
 

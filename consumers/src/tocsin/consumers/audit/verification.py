@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from tocsin.consumers.audit.completeness import AlertEnds, Grants, LaneRecord
 from tocsin.consumers.audit.deliveries import Deliveries
 from tocsin.consumers.audit.export_lines import Line, Unreadable
-from tocsin.consumers.audit.facts import decision_of, seal_of_decision
+from tocsin.consumers.audit.facts import RECORD_BYTES_MAX, decision_of, seal_of_decision
 from tocsin.consumers.audit.findings import Finding, FirstFault, Place, failed, passed, unchecked
 from tocsin.consumers.audit.given import Scratch
 from tocsin.consumers.audit.heads import CLOCKS_APART_MS, Head, Heads
@@ -24,9 +24,9 @@ from tocsin.consumers.errors import LogInvalid, NoteInvalid
 from tocsin.consumers.snapshots import Snapshots
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.catalog import schema
-from tocsin.schemas.codec import decode_strict, schema_of
+from tocsin.schemas.codec import content_of
 from tocsin.schemas.directory import Directory, Roots, open_directory
-from tocsin.schemas.errors import DirectoryInvalid, Rejection
+from tocsin.schemas.errors import DirectoryInvalid
 from tocsin.schemas.names import (
     ACL_AUDIT_TOPIC,
     CHECKPOINTS_TOPIC,
@@ -43,7 +43,6 @@ KEPT: Final = "kept heads"
 ALERTS_FILE: Final = "alerts.json"
 
 _POLICY_CHANGE: Final = schema("policy-change")
-_CHANGE_BYTES_MAX: Final = 2_200_000
 
 
 class Export(Protocol):
@@ -256,13 +255,8 @@ class _Order:
 
 
 def _change_id(value: bytes | None) -> bytes | None:
-    try:
-        if value is None or schema_of(value) is not _POLICY_CHANGE:
-            return None
-        change_id: str = decode_strict(value, bytes_max=_CHANGE_BYTES_MAX)[1]["change_id"]
-    except Rejection:
-        return None
-    return change_id.encode()
+    change = content_of(value, _POLICY_CHANGE, bytes_max=RECORD_BYTES_MAX)
+    return None if change is None else str(change["change_id"]).encode()
 
 
 def _gone(tiles: Tiles, first_offset: int) -> list[bytes]:

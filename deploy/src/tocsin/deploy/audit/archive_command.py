@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from tocsin.consumers.audit.logs import is_sealed
 from tocsin.consumers.topics_reader import TopicsReader, topic_ids, topic_names
 from tocsin.deploy.audit.archive_files import add_part
-from tocsin.deploy.audit.export_command import OUTBOXES_MAX, SETTLE_S, Tell, alert_ends
+from tocsin.deploy.audit.export_command import OUTBOXES_MAX, SETTLE_S, SettleOption, Tell, alert_ends
 from tocsin.deploy.audit.export_files import alerts_json
 from tocsin.deploy.errors import ArchiveRefused
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, log_beside_output, show
@@ -30,12 +30,7 @@ def archive_record(
     folder: Annotated[
         Path, typer.Argument(help="The archive, on write-once storage; begun if it is not there.", file_okay=False)
     ],
-    settle: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS", min=0, help="How long alerts that are there are given to be decided before it is read."
-        ),
-    ] = SETTLE_S,
+    settle: SettleOption = SETTLE_S,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -47,8 +42,10 @@ def archive_record(
     """
     log_beside_output()
     bundle = Bundle.load(home / "services" / AUDITOR)
-    with busy("archiving") as status, closing(_Record(bundle, lambda text: status.update(f"{text} ..."))) as record:
-        record.settle_s = settle
+    with (
+        busy("archiving") as status,
+        closing(_Record(bundle, settle, lambda text: status.update(f"{text} ..."))) as record,
+    ):
         part, made = add_part(folder, record, datetime.now(UTC))
     show([{"file": name, "records": count} for name, count in made.items()], output, title=f"part {part} in {folder}")
 
@@ -56,11 +53,10 @@ def archive_record(
 class _Record:
     """The record on the brokers: `archive_files.Source`."""
 
-    settle_s = SETTLE_S
-
-    def __init__(self, bundle: Bundle, tell: Tell) -> None:
+    def __init__(self, bundle: Bundle, settle_s: float, tell: Tell) -> None:
         self.coalition: str = bundle.coalition
         self.roots: Roots = bundle.roots
+        self._settle_s = settle_s
         self._tell = tell
         self._admin = AdminClient(dict(bundle.kafka_config()))
         self._reader = TopicsReader(bundle.kafka_config(), group=f"{AUDITOR}.archive")
@@ -73,7 +69,7 @@ class _Record:
     def groups(self) -> Iterator[Mapping[str, str]]:
         """Receipts before decisions, heads before what they seal, ACLs after the decisions that name them."""
         self._tell("waiting until what is there is decided")
-        time.sleep(self.settle_s)
+        time.sleep(self._settle_s)
         topics = topic_names(self._admin)
         sealed = [topic for topic in topics if is_sealed(topic)]
         outboxes = [topic for topic in topics if topic.startswith(outbox_topic(""))]

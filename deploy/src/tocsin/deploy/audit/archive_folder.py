@@ -13,9 +13,8 @@ from tocsin.consumers.audit.findings import Finding, FirstFault, Place, failed
 from tocsin.consumers.audit.seals import Tiles
 from tocsin.consumers.audit.verification import ALERTS_FILE, file_of
 from tocsin.deploy.audit.archive_files import Finished, Previous, finished, part_names
-from tocsin.deploy.audit.export_files import MANIFEST, MANIFEST_CHECK, ExportFolder, names_in, parse_alerts, sum_of
+from tocsin.deploy.audit.export_files import MANIFEST, MANIFEST_CHECK, ExportFolder, alerts_in, note_files
 from tocsin.deploy.errors import ArchiveRefused
-from tocsin.schemas.errors import NameInvalid
 
 Tick = Callable[[str, int], None]
 _LINES: Final = file_of("")
@@ -39,13 +38,9 @@ class ArchiveFolder:
         self.topics: Sequence[str] = sorted(
             {path.name.removesuffix(_LINES) for part in self._parts for path in (folder / part.name).glob(f"*{_LINES}")}
         )
-        self.alerts: Mapping[str, AlertEnds] = {}
+        self.alerts: Mapping[str, AlertEnds]
         """The alert topics as of the last part; none if their file cannot be read, which `findings` says."""
-        self._alerts_fault: str | None = None
-        try:
-            self.alerts = parse_alerts((folder / self._parts[-1].name / ALERTS_FILE).read_bytes())
-        except (OSError, ValueError, TypeError, AttributeError, NameInvalid) as error:
-            self._alerts_fault = f"not the alert topics: {error}"
+        self.alerts, self._alerts_fault = alerts_in(folder / self._parts[-1].name / ALERTS_FILE)
         self._begins: dict[str, list[tuple[int, str]]] = {}
 
     @property
@@ -127,20 +122,8 @@ class ArchiveFolder:
         between = [name for name in _numbers(before, part) if name not in manifest.left]
         for name in (*between, *(name for name in manifest.left if name not in self._names)):
             fault.note(f"part {name} is missing, or its {MANIFEST} cannot be read", Place(name))
-        self._note_files(part, fault)
+        note_files(self.folder / part.name, manifest.files, fault, self._tick, part=part.name)
         return fault.finding(f"{len(manifest.files)} files, as they were written{_said_of(manifest.left)}")
-
-    def _note_files(self, part: Finished, fault: FirstFault) -> None:
-        there = {*names_in(self.folder / part.name)} - {MANIFEST}
-        for name, said in part.manifest.files.items():
-            if name not in there:
-                fault.note("missing", Place(f"{part.name}/{name}"))
-                continue
-            self._tick(f"{part.name}/{name}", 0)
-            if sum_of(self.folder / part.name / name) != said:
-                fault.note("changed since it was written", Place(f"{part.name}/{name}"))
-        for name in sorted(there - part.manifest.files.keys()):
-            fault.note("not of this part", Place(f"{part.name}/{name}"))
 
 
 def _numbers(before: Finished | None, part: Finished) -> Iterator[str]:

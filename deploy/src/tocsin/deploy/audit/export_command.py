@@ -42,6 +42,12 @@ _ASK_S: Final = 10.0
 _ALERTS: Final = "alerts."
 
 Tell = Callable[[str], None]
+SettleOption = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", min=0, help="How long alerts that are there are given to be decided before it is read."
+    ),
+]
 
 
 def export_record(
@@ -50,12 +56,7 @@ def export_record(
         Path | None,
         typer.Option(help="The sealer's folder with the files of its logs; HOME/sealer if not given.", file_okay=False),
     ] = None,
-    settle: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS", min=0, help="How long alerts that are there are given to be decided before it is read."
-        ),
-    ] = SETTLE_S,
+    settle: SettleOption = SETTLE_S,
     home: HomeOption = HOME,
     output: OutputOption = Output.TABLE,
 ) -> None:

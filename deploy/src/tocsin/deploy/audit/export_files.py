@@ -123,6 +123,35 @@ def parse_alerts(content: bytes) -> dict[str, AlertEnds]:
     return found
 
 
+def alerts_in(path: Path) -> tuple[Mapping[str, AlertEnds], str | None]:
+    """The alert topics that a file names; none, and why, if it cannot be read."""
+    try:
+        return parse_alerts(path.read_bytes()), None
+    except (OSError, ValueError, TypeError, AttributeError, NameInvalid) as error:
+        return {}, f"not the alert topics: {error}"
+
+
+def note_files(
+    folder: Path, said: Mapping[str, FileSum], fault: FirstFault, tick: Callable[[str, int], None], *, part: str = ""
+) -> int:
+    """Note which of a folder's files are not as its manifest has `said`; how many there are.
+
+    `part` names the folder if that is a part of an archive, which places then begin with.
+    """
+    before, whole = (f"{part}/", "part") if part else ("", "export")
+    there = {*names_in(folder)} - {MANIFEST}
+    for name, known in said.items():
+        if name not in there:
+            fault.note("missing", Place(f"{before}{name}"))
+            continue
+        tick(f"{before}{name}", 0)
+        if sum_of(folder / name) != known:
+            fault.note("changed since it was written", Place(f"{before}{name}"))
+    for name in sorted(there - said.keys()):
+        fault.note(f"not of this {whole}", Place(f"{before}{name}"))
+    return len(there)
+
+
 class ExportFolder:
     """An export that has been written: `verification.Export`.
 
@@ -147,13 +176,9 @@ class ExportFolder:
         suffix = file_of("")
         self.topics: Sequence[str] = sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))
         """The topics that have a file."""
-        self.alerts: Mapping[str, AlertEnds] = {}
+        self.alerts: Mapping[str, AlertEnds]
         """The alert topics; none if their file cannot be read, which `findings` says."""
-        self._alerts_fault: str | None = None
-        try:
-            self.alerts = parse_alerts((folder / ALERTS_FILE).read_bytes())
-        except (OSError, ValueError, TypeError, AttributeError, NameInvalid) as error:
-            self._alerts_fault = f"not the alert topics: {error}"
+        self.alerts, self._alerts_fault = alerts_in(folder / ALERTS_FILE)
 
     @property
     def coalition(self) -> str:
@@ -203,17 +228,8 @@ class ExportFolder:
 
     def _manifest_finding(self) -> Finding:
         fault = FirstFault(MANIFEST_CHECK, "export")
-        there = {*names_in(self.folder)} - {MANIFEST}
-        for name, said in self.manifest.files.items():
-            if name not in there:
-                fault.note("missing", Place(name))
-            else:
-                self._tick(name, 0)
-                if sum_of(self.folder / name) != said:
-                    fault.note("changed since it was written", Place(name))
-        for name in sorted(there - self.manifest.files.keys()):
-            fault.note("not of this export", Place(name))
-        return fault.finding(f"{len(there)} files, as they were written")
+        count = note_files(self.folder, self.manifest.files, fault, self._tick)
+        return fault.finding(f"{count} files, as they were written")
 
 
 def _read(path: Path) -> bytes | None:
