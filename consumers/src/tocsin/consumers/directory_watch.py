@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from typing import Final
 
 from tocsin.consumers.directory_reader import READ_S_MAX, DirectoryReader, wall_clock_ms
+from tocsin.consumers.errors import DirectoryUnreadable
 from tocsin.consumers.kafka import KafkaReader
 from tocsin.consumers.watch import Watcher
-from tocsin.schemas.bundle import KafkaConfig
+from tocsin.schemas.bundle import Bundle, KafkaConfig
 from tocsin.schemas.directory import Directory, Roots, VersionFloor
 from tocsin.schemas.names import DIRECTORY_TOPIC
 from tocsin.schemas.verify import Verifier
@@ -59,9 +61,31 @@ class DirectoryWatcher(Watcher):
         """Whether the document is in force and was compared with the end of its topic lately."""
         return self._reader.in_force() and time.monotonic() - self._reader.read_at < AGE_MAX_S
 
+    def in_force(self) -> Directory:
+        """The document that is in force.
+
+        Raises:
+            DirectoryUnreadable: there is none, or it was not compared with the end of its topic lately.
+        """
+        if self.directory is None or not self.fresh():
+            raise DirectoryUnreadable("no directory is in force that the pinned root keys signed; ask the secretariat")
+        return self.directory
+
     def close(self) -> None:
         """Stop following."""
         self.stop()
         if self.is_alive():
             self.join(READ_S_MAX)
         self._reader.close()
+
+
+def read_directory(bundle: Bundle) -> Directory:
+    """The document that is in force, read once by the bundle's login and pins.
+
+    Raises:
+        DirectoryUnreadable: there is none, or it cannot be read now.
+    """
+    floor = VersionFloor(bundle.path / "directory-version")
+    with closing(DirectoryWatcher(bundle.kafka_config(), bundle.coalition, bundle.roots, floor)) as watcher:
+        watcher.read_to_end()
+        return watcher.in_force()

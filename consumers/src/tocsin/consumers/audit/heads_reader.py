@@ -16,9 +16,9 @@ from tocsin.schemas.names import CHECKPOINTS_TOPIC
 
 
 class HeadsReader:
-    """Remembers in the file `place` how far it came; without it, and of a topic that was made anew, it reads all."""
+    """Remembers in the file `place`, if any, how far it came; without it, and of a topic made anew, it reads all."""
 
-    def __init__(self, bundle: Bundle, place: Path) -> None:
+    def __init__(self, bundle: Bundle, place: Path | None = None) -> None:
         config = bundle.kafka_config()
         self._place = place
         self._admin = AdminClient({**config, **ADMIN})
@@ -41,11 +41,15 @@ class HeadsReader:
 
     def keep(self) -> None:
         """Remember that what was read has been dealt with."""
+        if self._place is None:
+            return
         next_offset = self._reader.positions()[CHECKPOINTS_TOPIC]
         write_file(self._place, json.dumps({"topic_id": self._topic_id, "next_offset": next_offset}).encode())
 
     def _next(self, topic_id: str) -> int:
         oldest, end = (bound[CHECKPOINTS_TOPIC] for bound in self._reader.bounds([CHECKPOINTS_TOPIC]))
+        if self._place is None:
+            return oldest
         try:
             known = json.loads(self._place.read_bytes())
             offset = int(known["next_offset"]) if known["topic_id"] == topic_id else oldest

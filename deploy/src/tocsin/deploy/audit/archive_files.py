@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tocsin.consumers.audit.export_lines import encode_line
 from tocsin.consumers.audit.verification import ALERTS_FILE, file_of
-from tocsin.deploy.audit.export_files import MANIFEST, Manifest, sum_of
+from tocsin.deploy.audit.export_files import MANIFEST, Manifest, sum_of, whose
 from tocsin.deploy.errors import ArchiveRefused
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.directory import Roots
@@ -218,14 +218,10 @@ class _Part:
             _make_durable(file)
 
     def _manifest(self, source: Source, at: datetime) -> PartManifest:
-        before, roots = self._before, source.roots
+        before = self._before
         return PartManifest(
             format=FORMAT,
-            coalition=source.coalition,
-            exported_at=at.astimezone(UTC),
-            roots=roots.public_keys,
-            roots_threshold=roots.threshold,
-            root_fingerprints=roots.fingerprints,
+            **whose(source.coalition, source.roots, at),
             files={path.name: sum_of(path) for path in sorted(self._folder.iterdir())},
             part=self._name,
             previous=None if before is None else Previous(part=before.name, sha256=before.sha256),

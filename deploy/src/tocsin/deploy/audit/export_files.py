@@ -89,15 +89,22 @@ def names_in(folder: Path) -> Iterator[str]:
             yield (Path(place) / name).relative_to(folder).as_posix()
 
 
+def whose(coalition: str, roots: Roots, exported_at: datetime) -> dict[str, Any]:
+    """What a manifest says of the exchange that it is of, and when."""
+    return {
+        "coalition": coalition,
+        "exported_at": exported_at.astimezone(UTC),
+        "roots": roots.public_keys,
+        "roots_threshold": roots.threshold,
+        "root_fingerprints": roots.fingerprints,
+    }
+
+
 def write_manifest(folder: Path, coalition: str, roots: Roots, exported_at: datetime) -> Manifest:
     """Say that the export in a folder is whole; all of it must be durable by then, and nothing be written after."""
     made = Manifest(
         format=FORMAT,
-        coalition=coalition,
-        exported_at=exported_at.astimezone(UTC),
-        roots=roots.public_keys,
-        roots_threshold=roots.threshold,
-        root_fingerprints=roots.fingerprints,
+        **whose(coalition, roots, exported_at),
         files={name: sum_of(folder / name) for name in sorted(names_in(folder)) if name != MANIFEST},
     )
     write_file(folder / MANIFEST, made.model_dump_json(indent=1).encode() + b"\n")

@@ -17,12 +17,12 @@ from tocsin.consumers.audit.heads_reader import HeadsReader
 from tocsin.consumers.audit.logs import is_sealed, log_keys, origin_of
 from tocsin.consumers.audit.note import Checkpoint, Note
 from tocsin.consumers.audit.shown import Shown, opened
-from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import DirectoryUnreadable, NoteInvalid
+from tocsin.consumers.directory_watch import read_directory
+from tocsin.consumers.errors import NoteInvalid
 from tocsin.deploy.commands.publish import AsOption
 from tocsin.deploy.output import Output, OutputOption, log_beside_output, show
 from tocsin.schemas.bundle import Bundle
-from tocsin.schemas.directory import Directory, VersionFloor
+from tocsin.schemas.directory import Directory
 from tocsin.schemas.files import write_file
 from tocsin.schemas.names import CHECKPOINTS_TOPIC
 
@@ -59,7 +59,7 @@ def heads(
     kept = HeadsKept(opened_bundle.path / HEADS)
     if out is not None:
         write_file(out, mailed_heads(kept))
-    directory = _directory(opened_bundle)
+    directory = read_directory(opened_bundle)
     comparing = Comparing(kept, kept.read(), directory)
     rows = [*comparing.kept_rows()]
     if comparing.heads:
@@ -186,14 +186,5 @@ def heads_of(path: Path, directory: Directory) -> list[Shown]:
 
 
 def _checkpoints(bundle: Bundle) -> list[bytes]:
-    with closing(HeadsReader(bundle, bundle.path / "no-place")) as reader:
+    with closing(HeadsReader(bundle)) as reader:
         return reader.read()
-
-
-def _directory(bundle: Bundle) -> Directory:
-    floor = VersionFloor(bundle.path / "directory-version")
-    with closing(DirectoryWatcher(bundle.kafka_config(), bundle.coalition, bundle.roots, floor)) as watcher:
-        watcher.read_to_end()
-        if watcher.directory is None or not watcher.fresh():
-            raise DirectoryUnreadable("no directory is in force that the pinned root keys signed; ask the secretariat")
-        return watcher.directory

@@ -18,7 +18,7 @@ from tocsin.consumers.audit.questions import Questions
 from tocsin.consumers.audit.sealed_log import CHECKPOINT
 from tocsin.consumers.audit.tiles import Fetch, hashes_of
 from tocsin.consumers.audit.witness import Quorum
-from tocsin.consumers.directory_watch import DirectoryWatcher
+from tocsin.consumers.directory_watch import read_directory
 from tocsin.consumers.errors import LogInvalid, NoteInvalid
 from tocsin.consumers.exchange_reader import read_record
 from tocsin.deploy.audit.ask_commands import AlertArgument
@@ -29,7 +29,6 @@ from tocsin.deploy.moments import moment_text
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show_one
 from tocsin.deploy.policy.rows import AUDITOR
 from tocsin.schemas.bundle import Bundle
-from tocsin.schemas.directory import Directory, VersionFloor
 from tocsin.schemas.files import write_file
 from tocsin.schemas.names import audit_topic
 
@@ -74,7 +73,7 @@ def prove(
     topic = audit_topic(decided.lane)
     record = read_record(source.bundle.kafka_config(), topic, decided.entry, group=f"{source.bundle.config.login}.none")
     folder = state_of(home, tiles) / topic
-    directory = _directory(source.bundle)
+    directory = read_directory(source.bundle)
     keys = log_keys(directory, topic)
     signed, log = _head(folder, keys)
     quorum = Quorum(log)
@@ -159,7 +158,7 @@ def _key_of(files: Mapping[str, bytes], key: str | None, home: Path, bundle: Pat
     """The key that the proof names, if it is the one that was given, or one of the directory's."""
     named = Verifier.parse(files.get(KEY, b"").decode("ascii", "replace").strip())
     if key is None:
-        trusted = log_keys(_directory(_bundle(home, bundle)), named.name.rpartition("/")[2])
+        trusted = log_keys(read_directory(_bundle(home, bundle)), named.name.rpartition("/")[2])
     else:
         trusted = [Verifier.parse(key)]
     if named not in trusted:
@@ -195,19 +194,6 @@ def _row(member: str, decided: Decided, out: Path) -> dict[str, object]:
 
 def _bundle(home: Path, bundle: Path | None) -> Bundle:
     return Bundle.load(bundle or home / "services" / AUDITOR)
-
-
-def _directory(bundle: Bundle) -> Directory:
-    watcher = DirectoryWatcher(
-        bundle.kafka_config(), bundle.coalition, bundle.roots, VersionFloor(bundle.path / "directory-version")
-    )
-    try:
-        watcher.look()
-        if watcher.directory is None:
-            raise NotProved("no directory is in force that the pinned root keys signed; ask the secretariat")
-        return watcher.directory
-    finally:
-        watcher.close()
 
 
 def _head(folder: Path, keys: list[Verifier]) -> tuple[bytes, Verifier]:

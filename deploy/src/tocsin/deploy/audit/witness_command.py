@@ -16,7 +16,7 @@ from tocsin.consumers.audit.note import Verifier
 from tocsin.consumers.audit.tile_source import source_of
 from tocsin.consumers.audit.witnessing import Looked, Witnessing
 from tocsin.consumers.directory_watch import DirectoryWatcher
-from tocsin.consumers.errors import DirectoryUnreadable, NoteInvalid
+from tocsin.consumers.errors import NoteInvalid
 from tocsin.consumers.metrics import WitnessMetrics
 from tocsin.consumers.outbox import Outbox
 from tocsin.deploy.commands.publish import AsOption
@@ -134,10 +134,7 @@ class _Service:
         return _rows(topic, name, found, "continues")
 
     def _keys_of(self, topic: str) -> Sequence[Verifier]:
-        directory = self._directory.directory
-        if directory is None or not self._directory.fresh():
-            raise DirectoryUnreadable("no directory is in force that the pinned root keys signed; ask the secretariat")
-        return log_keys(directory, topic)
+        return log_keys(self._directory.in_force(), topic)
 
 
 def _key_of(bundle: Bundle) -> SigningKey:

@@ -115,7 +115,7 @@ class Desk:
             bundle, fresh = self.store.bundle(self.store.member(login), config, ca_pem)
             self.store.give_login_token_keys(login, police=member.role == POLICE)
             if fresh and login in scram_users(self.admin):  # else `policy apply` makes the user
-                set_users(self.admin, {login: Credential(bundle.config.mechanism, self.store.password(login))})
+                set_users(self.admin, {login: Credential(bundle.config.mechanism, self.store.passwords(login).current)})
 
     def seal(
         self, name: str, files: Sequence[str] = BUNDLE, *, vouching: dict[str, str] | None = None, kind: str = "bundle"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,8 +18,7 @@ from tocsin.deploy.policy.acls import WAIT_S
 from tocsin.deploy.policy.apply import Applied, said_clearly
 from tocsin.deploy.policy.member_keys import KnownKey, MemberKeys
 from tocsin.deploy.policy.secrets import SecretStore
-from tocsin.deploy.policy.users import Credential, delete_credentials, other_than, scram_users, set_users
-from tocsin.schemas.bundle import Bundle, Mechanism
+from tocsin.deploy.policy.users import scram_users
 from tocsin.schemas.directory import SECRETARIAT_ROLE
 from tocsin.schemas.names import outbox_topic
 
@@ -52,9 +50,10 @@ def rotate(
         desk.make_bundles(name)
         users = scram_users(desk.admin)
         for login in desk.logins(name):
-            _second_password(desk, login, is_user=login in users)
+            desk.store.passwords(login).follow(desk.admin if login in users else None)
         _, applied = desk.apply(name, by, acls=False)
-    known = {login: desk.store.old_password(login) or desk.store.password(login) for login in desk.logins(name)}
+    passwords = {login: desk.store.passwords(login) for login in desk.logins(name)}
+    known = {login: one.old or one.current for login, one in passwords.items()}
     return Rotated(applied, [*desk.seal(name, vouching=known)])
 
 
@@ -73,7 +72,7 @@ def _keep_key(desk: Desk, name: str, request: Request, ends: datetime, trusted: 
 
 
 def _insist_finished(desk: Desk, name: str) -> None:
-    if any(desk.store.old_password(login) is not None for login in desk.logins(name)):
+    if any(desk.store.passwords(login).old is not None for login in desk.logins(name)):
         raise MemberRefused(
             f"{name} still has the password from before its last rotation; once it uses the new one, run `tocsin member"
             f" rotate {name} --finish`"
@@ -89,36 +88,11 @@ def _from_custody(desk: Desk, name: str, sealing: str) -> MemberKeys:
     return MemberKeys(sealing=sealing, signing=tuple(KnownKey(public=key.public.hex(), since=now) for key in keys))
 
 
-def _second_password(desk: Desk, login: str, *, is_user: bool) -> None:
-    """By the mechanism that the login does not use, so that the old password works on; a login without one waits.
-
-    The old password is kept first: until the new one is in the bundle, what is there is the old one.
-    """
-    store = desk.store
-    if store.old_password(login) not in (None, store.password(login)):
-        return
-    store.keep_old(login)
-    mechanism = Bundle.load(store.member(login)).config.mechanism
-    password = secrets.token_urlsafe(24)
-    if is_user:
-        mechanism = other_than(mechanism)
-        set_users(desk.admin, {login: Credential(mechanism, password)})
-    store.replace_password(login, password, mechanism)
-
-
 def finish(desk: Desk, name: str) -> list[str]:
     """Delete the old passwords. Returns the logins that had one. Raises PolicyNotApplied."""
-    found: list[str] = []
     with said_clearly("the cluster refused"):
         users = scram_users(desk.admin)
-        for login in desk.logins(name):
-            current = Bundle.load(desk.store.member(login)).config.mechanism
-            old: list[tuple[str, Mechanism]] = [(login, one) for one in users.get(login, ()) if one != current]
-            delete_credentials(desk.admin, old)
-            if old or desk.store.old_password(login) is not None:
-                found.append(login)
-            desk.store.forget_old(login)
-    return found
+        return [login for login in desk.logins(name) if desk.store.passwords(login).finish(desk.admin, users)]
 
 
 def ends_now(desk: Desk, name: str) -> dict[str, int]:

@@ -94,7 +94,7 @@ def _logins_made(desk: Desk, name: str) -> set[str]:
 
 
 def _credential(desk: Desk, login: str) -> Credential:
-    return Credential(Bundle.load(desk.store.member(login)).config.mechanism, desk.store.password(login))
+    return Credential(Bundle.load(desk.store.member(login)).config.mechanism, desk.store.passwords(login).current)
 
 
 def offboard(desk: Desk, name: str, *, by: str, why: str) -> Left:
@@ -123,5 +123,5 @@ def offboard(desk: Desk, name: str, *, by: str, why: str) -> Left:
 
 def seal_token_keys(desk: Desk, name: str) -> list[Path]:
     """Seal a member's token keys for it, vouched for by its password."""
-    passwords = {login: desk.store.password(login) for login in desk.logins(name)}
+    passwords = {login: desk.store.passwords(login).current for login in desk.logins(name)}
     return [*desk.seal(name, [TOKEN_KEYS], vouching=passwords, kind="token-keys")]

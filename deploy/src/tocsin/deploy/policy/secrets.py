@@ -13,26 +13,24 @@ from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.policy.compile import logins, member_of
 from tocsin.deploy.policy.document import POLICE, Policy
 from tocsin.deploy.policy.member_keys import KEYS, MemberKeys
+from tocsin.deploy.policy.passwords import Passwords
 from tocsin.deploy.policy.rows import SIGNERS
 from tocsin.schemas.bundle import (
-    CA,
     CONFIG,
     PASSWORD,
     SIGNING_KEY,
     TOKEN_KEYS,
     Bundle,
     BundleConfig,
-    Mechanism,
     write_bundle,
 )
 from tocsin.schemas.directory import ROOT_SIGNER
-from tocsin.schemas.files import SECRET_MODE, read_file, read_secret, write_file
+from tocsin.schemas.files import read_secret, write_file
 from tocsin.schemas.signing import SigningKey, key_id_of
 from tocsin.schemas.tokens import Plane, TokenKey, read_token_keys, write_token_keys
 
 PUBLIC_BYTES: Final = 32
 TOKEN_KEYS_MAX: Final = 6
-OLD_PASSWORD: Final = "password.old"  # noqa: S105  # the file's name
 
 
 class MemberKey(NamedTuple):
@@ -135,29 +133,9 @@ class SecretStore:
         """Keep a member's public keys."""
         keys.save(self.member(member) / KEYS)
 
-    def replace_password(self, login: str, password: str, mechanism: Mechanism) -> None:
-        """Write a login's next password into its bundle; the one before it is kept beside until `forget_old`."""
-        bundle = Bundle.load(self.member(login))
-        config = bundle.config.model_copy(update={"mechanism": mechanism})
-        write_bundle(bundle.path, config, password=password, ca_pem=read_file(bundle.path / CA))
-
-    def keep_old(self, login: str) -> None:
-        """Keep a login's password as its old one."""
-        folder = self.member(login)
-        write_file(folder / OLD_PASSWORD, read_secret(folder / PASSWORD), mode=SECRET_MODE)
-
-    def old_password(self, login: str) -> str | None:
-        """The password before the newest; None when there is none, or it was forgotten."""
-        path = self.member(login) / OLD_PASSWORD
-        return read_secret(path).decode().strip() if path.exists() else None
-
-    def password(self, login: str) -> str:
-        """The password of a login."""
-        return read_secret(self.member(login) / PASSWORD).decode().strip()
-
-    def forget_old(self, login: str) -> None:
-        """Delete the password before the newest."""
-        (self.member(login) / OLD_PASSWORD).unlink(missing_ok=True)
+    def passwords(self, login: str) -> Passwords:
+        """The passwords of a member's login."""
+        return Passwords(self.member(login), login)
 
     def forget_keys(self, login: str) -> None:
         """Delete a signing key that was made here: from now on it is the member's own to keep."""

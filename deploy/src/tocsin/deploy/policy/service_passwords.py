@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Final
 
 from confluent_kafka.admin import AdminClient
 
 from tocsin.deploy.errors import ServiceRefused
-from tocsin.deploy.policy.secrets import OLD_PASSWORD
-from tocsin.deploy.policy.users import Credential, delete_credentials, other_than, scram_users, set_users
-from tocsin.schemas.bundle import CA, CONFIG, PASSWORD, Bundle, Mechanism, write_bundle
-from tocsin.schemas.files import SECRET_MODE, read_file, read_secret, write_file
+from tocsin.deploy.policy.passwords import Passwords
+from tocsin.deploy.policy.users import scram_users
+from tocsin.schemas.bundle import CONFIG, Bundle
 
 SERVICES: Final = "services"
 
@@ -27,18 +25,14 @@ def rotate_service(admin: AdminClient, home: Path, login: str) -> Bundle:
         ServiceRefused: there is no such service, or the rotation before this one is not finished.
         KafkaException: refused; running it again is safe.
     """
-    bundle = _bundle(home, login)
-    old = bundle.path / OLD_PASSWORD
-    if old.exists() and read_secret(old) != read_secret(bundle.path / PASSWORD):
+    passwords = Passwords(_bundle(home, login).path, login)
+    if passwords.followed:
         raise ServiceRefused(
             f"{login} still has the password from before its last rotation; once every process of it was started again,"
             f" run `tocsin service rotate {login} --finish`"
         )
-    write_file(old, read_secret(bundle.path / PASSWORD), mode=SECRET_MODE)
-    credential = Credential(other_than(bundle.config.mechanism), secrets.token_urlsafe(24))
-    set_users(admin, {login: credential})
-    config = bundle.config.model_copy(update={"mechanism": credential.mechanism})
-    return write_bundle(bundle.path, config, password=credential.password, ca_pem=read_file(bundle.path / CA))
+    passwords.follow(admin)
+    return _bundle(home, login)
 
 
 def finish_service(admin: AdminClient, home: Path, login: str) -> bool:
@@ -48,12 +42,7 @@ def finish_service(admin: AdminClient, home: Path, login: str) -> bool:
         ServiceRefused: there is no such service.
         KafkaException: refused; running it again is safe.
     """
-    bundle = _bundle(home, login)
-    current = bundle.config.mechanism
-    found: list[tuple[str, Mechanism]] = [(login, one) for one in scram_users(admin).get(login, ()) if one != current]
-    delete_credentials(admin, found)
-    (bundle.path / OLD_PASSWORD).unlink(missing_ok=True)
-    return bool(found)
+    return Passwords(_bundle(home, login).path, login).finish(admin, scram_users(admin))
 
 
 def _bundle(home: Path, login: str) -> Bundle:
