@@ -213,7 +213,7 @@ _SNAPSHOTS: Final = (
         _FANOUT,
         ("snapshot",),
         "time",
-        "When sight (the ACLs), topics, directory and outboxes, by which decisions are made, were last read whole.",
+        "When sight (the ACLs), topics, directory and outboxes, by which decisions are made, and heads were last read whole.",
     ),
     _gauge(
         "tocsin_snapshot_read_seconds", _FANOUT, ("snapshot",), "seconds", "How long reading them took the last time."
@@ -223,7 +223,7 @@ _SNAPSHOTS: Final = (
         _FANOUT,
         ("snapshot",),
         "rows",
-        "How much there was: ACL rows, topics, members of the directory, subscriptions.",
+        "How much there was: ACL rows, topics, members of the directory, subscriptions, logs whose head is known.",
     ),
     _counter(
         "tocsin_snapshot_failures_total",
