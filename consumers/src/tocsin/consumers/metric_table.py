@@ -213,7 +213,7 @@ _SNAPSHOTS: Final = (
         _FANOUT,
         ("snapshot",),
         "time",
-        "When sight (the ACLs), topics, directory and outboxes, by which decisions are made, and heads were last read whole.",
+        "When sight (the ACLs), topics, directory, outboxes, by which it decides, and heads were last read whole.",
     ),
     _gauge(
         "tocsin_snapshot_read_seconds", _FANOUT, ("snapshot",), "seconds", "How long reading them took the last time."
