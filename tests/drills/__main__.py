@@ -35,10 +35,13 @@ DRILLS: Final[Mapping[str, Drill]] = {
     "fanout": Drill(hosts.lose_a_fanout),
     "quorum": Drill(hosts.lose_the_quorum),
     "passwords": Drill(renewals.renew_passwords),
+    "certificates": Drill(renewals.renew_certificates),
     "storm": Drill(rules.weather_a_storm),
     "restore": Drill(versions.restore),
     "root": Drill(renewals.lose_a_root),
     "member": Drill(rules.lose_a_member, own=True),
+    "policy": Drill(rules.undo_a_policy, own=True),
+    "upgrade": Drill(versions.upgrade, True, versions.begin_before),
     "disk": Drill(disks.fill_disks, True, disks.mount, disks.unmount),
 }
 FAILED: Final = "FAILED"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,7 @@ from tests.drills.evidence import Copy, Evidence, Sees, Written, faults, planted
 from tests.drills.load import Member, Reader
 from tests.load import source
 from tests.world import World, is_copy, small_policy, wait_until
+from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.schemas.codec import decode
 
 RATE: Final = 100.0
@@ -29,7 +31,9 @@ GOING_ON_MAX_S: Final = 180.0
 RECOVERED_MAX_S: Final = 240.0
 UNSTEADY_S: Final = 15.0
 SETTLED_MAX_S: Final = 180.0
+FAULTS_MAX: Final = 20
 READER: Final = "reader-00"
+HOSTS: Final = ("host-1", "host-2")
 HERE: Final = Path(__file__).parents[2]
 REAL: Final = "tocsin.deploy.cli"
 BOTH: Final = frozenset({"se", "de"})
@@ -90,7 +94,7 @@ class Exchange:
         """Start everything but the load."""
         self.world.up()
         self.world.set_topics([*self.world.topics("inbox."), *self.world.topics("ledger.")], KEPT)
-        for name in ("host-1", "host-2"):
+        for name in HOSTS:
             self.start_fanout(name)
         wait_until(self.shared, 180, lambda: f"a lane for each host:\n{self.world.log()[-3000:]}")
 
@@ -109,9 +113,7 @@ class Exchange:
 
     def owners(self) -> dict[str, str]:
         """Which host took each lane last."""
-        taken = (line for line in self.world.log().splitlines() if "lane_taken" in line)
-        pairs = (dict(word.split("=", 1) for word in line.split() if "=" in word) for line in taken)
-        return {pair["lane"]: pair["worker"] for pair in pairs}
+        return {one["lane"]: one["worker"] for one in self.world.events("lane_taken")}
 
     def shared(self) -> bool:
         """Whether each host has a lane."""
@@ -180,7 +182,7 @@ class Exchange:
         """Every alert published so far, in order, and how long it took to the reader."""
         came = self.reader.came
         sent = [one for member in self.members for one in dict(member.sent).items()]
-        return sorted(Trip(at, came.get(value, float("inf")) - at) for value, at in sent)
+        return sorted(Trip(at, came.get(value, inf) - at) for value, at in sent)
 
     def recovered(self, what: str, fault: float) -> None:
         """Wait until alerts come again after `fault`, and come as quickly as before it; note how long either took.
@@ -201,8 +203,24 @@ class Exchange:
 
     def _go_on(self, what: str, fault: float, max_s: float) -> None:
         if time.monotonic() - fault > max_s:
-            raise DrillFailed(f"{what}: not as before after {max_s:.0f} s\n{self.world.log()[-3000:]}")
+            wrong = "\n".join(faults(self.evidence(), self.sees)[:FAULTS_MAX])
+            raise DrillFailed(f"{what}: not as before after {max_s:.0f} s\n{self.world.log()[-3000:]}\n{wrong}")
         self.run(1)
+
+    def endured(self, what: str, begun: float) -> None:
+        """Note how long something took that alerts were to go on through, and the longest that one of them took.
+
+        Raises:
+            DrillFailed: one of them has not come in time.
+        """
+        over = time.monotonic()
+
+        def took() -> list[float]:
+            return [trip.took for trip in self.trips() if begun <= trip.at < over]
+
+        while inf in took():
+            self._go_on(what, over, RECOVERED_MAX_S)
+        self.steps.append(Step(what, over - begun, max(took())))
 
     def timed(self, what: str, holds: Callable[[], bool], since: float, timeout_s: float = GOING_ON_MAX_S) -> float:
         """Wait until `holds`, and note how long after `since` that was."""
@@ -217,6 +235,15 @@ class Exchange:
         assert self.world.cluster.pid(node) is not None, f"broker {node} does not run"
         self.world.cluster.kill(node, signal.SIGKILL)
         wait_until(lambda: self.world.cluster.pid(node) is None, 10, f"broker {node} to die")
+
+    def roll_brokers(self, cluster: LocalCluster | None = None) -> None:
+        """Each broker stopped in good order and started again, by `cluster` if it is to be another one from now on."""
+        cluster = cluster or self.world.cluster
+        for node in cluster.nodes:
+            self.world.cluster.stop_broker(node)
+            cluster.start_broker(node)
+            wait_until(self.in_sync, 180, f"three copies in sync after broker {node}")
+        self.world.cluster = cluster
 
     def leader(self, topic: str) -> int:
         """The broker that leads `topic`."""
@@ -246,12 +273,16 @@ class Exchange:
                 del member.sent[value]
                 self.others.add(value)
 
+    def copies(self, member: str) -> list[Copy]:
+        """The copies in a member's inbox, in order."""
+        return [*_copies(self.world.inbox(member))]
+
     # -- counting ----------------------------------------------------------------------------------------------------
 
     def evidence(self) -> Evidence:
         """Everything, read by a plain client from its beginning."""
         written = self.world.read(self.world.topics("alerts."))
-        inboxes = {name: [*_copies(self.world.inbox(name))] for name in self.sees}
+        inboxes = {name: self.copies(name) for name in self.sees}
         return Evidence(
             sent={member.lane: [*member.sent] for member in self.members},
             written=[Written(one.topic() or "", one.offset() or 0, one.value() or b"") for one in written],
@@ -269,7 +300,7 @@ class Exchange:
         deadline = time.monotonic() + timeout_s
         while wrong := faults(found := self.evidence(), self.sees):
             if time.monotonic() > deadline:
-                raise DrillFailed("\n".join(wrong[:20]))
+                raise DrillFailed("\n".join(wrong[:FAULTS_MAX]))
             self.run(1)
         for what, false in planted(found, READER):
             if not faults(false, self.sees):

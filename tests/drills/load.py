@@ -99,7 +99,13 @@ class Reader:
     def _read(self) -> None:
         config = self._world.member(self.name).kafka_config()
         consumer = Consumer(
-            {**config, "group.id": f"{self.name}.drill", "enable.auto.commit": False, "fetch.wait.max.ms": 100}
+            {
+                **config,
+                "group.id": f"{self.name}.drill",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 100,
+            }
         )
         consumer.assign([TopicPartition(inbox_topic(self.name), 0, self._next)])
         while not self._ended.is_set():

@@ -1,22 +1,24 @@
-"""Drills of the secretariat: a compromised member, a storm of alerts from one member."""
+"""Drills of the secretariat: a compromised member, a wrong policy, a storm of alerts from one member."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
 from tests.drills.clock import share
 from tests.drills.evidence import Evidence
-from tests.drills.frame import SECRETARIAT, THIEF, DrillFailed, Exchange, Step, drill_policy
-from tests.world import tocsin, wait_until
+from tests.drills.frame import READER, SECRETARIAT, THIEF, DrillFailed, Exchange, Step, drill_policy
+from tests.world import agreement, tocsin, wait_until
 from tocsin.schemas.codec import decode
 
 WRONG_S: Final = 6.0
+# who loses sight is given nothing more after so long
+BOUND_S: Final = 5.0
 STORM_S: Final = 20.0
 STORM_TIMES: Final = 10.0
 # about twice what the member publishes on other days, at 900 bytes an alert
@@ -101,6 +103,59 @@ def _sort_out(exchange: Exchange, found: Evidence) -> None:
     if any(decode(value)[1]["header"]["status"] != "RETRACTED" for value in exchange.others):
         raise DrillFailed("something was written that is neither of the load nor a retraction")
     exchange.set_apart(rejected)
+
+
+# -- a wrong policy --------------------------------------------------------------------------------------------------
+
+
+def undo_a_policy(exchange: Exchange) -> None:
+    """A policy takes one member's sight and gives it to another; the policy before it is applied again."""
+    file, lost, gave = exchange.world.policy_file, "reader-01", "reader-03"
+    exchange.sees |= {lost: None, gave: None}
+    right = yaml.safe_load(file.read_text())
+    agreements = [{**one, "to": {"members": [READER]}} if one["id"] == "both" else one for one in right["agreements"]]
+    wrong = {**right, "agreements": [*agreements, agreement("wrong", ["se", "de"], [gave])]}
+    with exchange.load():
+        begun = time.monotonic()
+        _apply(exchange, wrong)
+        exchange.timed("wrongly given, the first copy", lambda: bool(_newest(exchange, gave)), begun)
+        exchange.run(WRONG_S)
+        undone = time.monotonic()
+        _apply(exchange, right)
+        exchange.steps.append(Step("`policy apply` of the policy before", time.monotonic() - undone))
+        exchange.run(BOUND_S)
+        given = _newest(exchange, gave)
+        standing = _newest(exchange, READER)
+        exchange.timed("who had lost sight has all that stands again", lambda: _has(exchange, lost, standing), undone)
+        exchange.run(BOUND_S)
+        if _newest(exchange, gave) != given:
+            raise DrillFailed(f"copies came {BOUND_S:.0f} s after the policy was put right")
+        exchange.recovered("meanwhile, others' alerts", begun)
+    _answered(exchange, gave, given)
+
+
+def _apply(exchange: Exchange, policy: dict[str, Any]) -> None:
+    exchange.world.policy_file.write_text(yaml.safe_dump(policy))
+    tocsin("policy", "apply", str(exchange.world.policy_file), "--home", str(exchange.home))
+
+
+def _newest(exchange: Exchange, member: str) -> dict[str, int]:
+    """The newest revision of each lineage that is in a member's inbox."""
+    return {copy.key: copy.revision for copy in exchange.copies(member)}
+
+
+def _has(exchange: Exchange, member: str, standing: Mapping[str, int]) -> bool:
+    """Whether a member has each of these lineages, in that revision or a newer one."""
+    found = _newest(exchange, member)
+    return all(found.get(lineage, 0) >= revision for lineage, revision in standing.items())
+
+
+def _answered(exchange: Exchange, member: str, given: Mapping[str, int]) -> None:
+    """The record names all that a member was wrongly given."""
+    rows = tocsin("audit", "seen-by", member, "--home", str(exchange.home))
+    missing = given.keys() - {row["lineage"] for row in rows}
+    if missing:
+        raise DrillFailed(f"`audit seen-by {member}` does not name {len(missing)} of {len(given)} lineages")
 
 
 # -- a storm of alerts -----------------------------------------------------------------------------------------------

@@ -128,6 +128,17 @@ def _port_in_use(cluster: LocalCluster) -> Generator[str]:
         yield "Address already in use"
 
 
+def test_a_broker_that_stands_still_does_not_answer(cluster: LocalCluster) -> None:
+    """Its process is there, and that is not enough."""
+    cluster.up()
+    cluster.kill(1, signal.SIGSTOP)
+    try:
+        code, [broker] = _status(cluster.home)
+    finally:
+        cluster.kill(1, signal.SIGCONT)
+    assert (code, broker["state"], broker["pid"]) == (1, "does not answer", cluster.pid(1))
+
+
 @pytest.mark.parametrize("trouble", [_broken_settings, _port_in_use])
 def test_a_broker_that_dies_at_start_says_why(cluster: LocalCluster, trouble: Any) -> None:
     """The error has the end of the broker's log, with the reason in it."""

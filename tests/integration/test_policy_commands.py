@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import yaml
 
@@ -11,9 +12,11 @@ from tests.load import TOPIC
 from tests.world import World, tocsin
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.cluster.local import LocalCluster
+from tocsin.deploy.cluster.tls import make_certificates
 from tocsin.deploy.policy.acls import create_acls, delete_acls
 from tocsin.deploy.policy.apply import plan_policy
 from tocsin.deploy.policy.document import Policy
+from tocsin.schemas.bundle import CA
 from tocsin.schemas.names import DELIVERY_HOST
 
 BLIND = "reader-03"
@@ -82,6 +85,22 @@ def test_a_policy_is_checked_without_a_cluster(world: World) -> None:
     assert row["members"] == 6
     assert tocsin("policy", "explain", "nobody", TOPIC, *_words(world), code=2) == []
     assert tocsin("policy", "explain", BLIND, "alerts.se", *_words(world), code=2) == []
+
+
+def test_bundles_that_name_other_authorities_are_written_anew(world: World, tmp_path: Path) -> None:
+    """A plan says how many, applying does it, and then there is nothing to do."""
+    own, members = world.cluster.admin().path / CA, world.member("reader-00").path / CA
+    before = own.read_bytes()
+    make_certificates(tmp_path / "next.pem", tmp_path / "unused.pem")
+    both = before + (tmp_path / "next.pem").read_bytes()
+    words = [str(world.policy_file), "--home", str(world.home)]
+    for authorities in (both, before):
+        own.write_bytes(authorities)
+        [row] = tocsin("policy", "plan", *words, code=3)
+        assert (row["what"], row["of"].split()[1:3]) == ("user", ["bundles,", "which"])
+        tocsin("policy", "apply", *words)
+        assert members.read_bytes() == authorities
+        assert tocsin("policy", "plan", *words) == []
 
 
 def test_for_how_long_topics_are_kept_is_planned_applied_and_warned_of(world: World) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -135,8 +136,8 @@ def _cause(on: Exchange, fault: Fault, findings: Findings) -> Iterator[tuple[str
         said = f"fired after {fired[alert]:.0f} s" if alert in fired else "did not fire"
         if alert in findings.early:
             said += ", but in health too"
-        if word not in shown[alert]:
-            said += f", but the runbook's command does not show {word!r}:\n{shown[alert][-1_500:]}"
+        if not re.search(word, shown[alert]):
+            said += f", but the runbook's command does not show {word!r}:\n{shown[alert][:3_000]}"
         console.print(f"  {alert}: {said}", markup=False)
         yield alert, said
 

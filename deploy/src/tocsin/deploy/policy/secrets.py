@@ -16,6 +16,7 @@ from tocsin.deploy.policy.member_keys import KEYS, MemberKeys
 from tocsin.deploy.policy.passwords import Passwords
 from tocsin.deploy.policy.rows import SIGNERS
 from tocsin.schemas.bundle import (
+    CA,
     CONFIG,
     PASSWORD,
     SIGNING_KEY,
@@ -25,7 +26,7 @@ from tocsin.schemas.bundle import (
     write_bundle,
 )
 from tocsin.schemas.directory import ROOT_SIGNER
-from tocsin.schemas.files import read_secret, write_file
+from tocsin.schemas.files import read_file, read_secret, write_file
 from tocsin.schemas.signing import SigningKey, key_id_of
 from tocsin.schemas.tokens import Plane, TokenKey, read_token_keys, write_token_keys
 
@@ -188,9 +189,16 @@ class SecretStore:
         """
         fresh = not (folder / PASSWORD).exists()
         if not fresh and (folder / CONFIG).exists():
-            config = config.model_copy(update={"mechanism": Bundle.load(folder).config.mechanism})
+            config = _by_mechanism_of(Bundle.load(folder), config)
         password = secrets.token_urlsafe(24) if fresh else read_secret(folder / PASSWORD).decode().strip()
         return write_bundle(folder, config, password=password, ca_pem=ca_pem), fresh
+
+    def outdated(self, folder: Path, config: BundleConfig, ca_pem: bytes) -> bool:
+        """Whether a bundle is there and would be written otherwise now: other brokers, roots or authorities."""
+        if not (folder / CONFIG).exists():
+            return False
+        bundle = Bundle.load(folder)
+        return bundle.config != _by_mechanism_of(bundle, config) or read_file(folder / CA) != ca_pem
 
     def token_keys(self, plane: Plane) -> tuple[TokenKey, ...]:
         """The token keys of a plane, made when missing. They are the members', not the exchange's."""
@@ -233,6 +241,10 @@ class SecretStore:
         path = self.member(login) / TOKEN_KEYS
         if not path.exists() or read_token_keys(path) != keys:
             write_token_keys(path, keys)
+
+
+def _by_mechanism_of(bundle: Bundle, config: BundleConfig) -> BundleConfig:
+    return config.model_copy(update={"mechanism": bundle.config.mechanism})
 
 
 def _next_token_key(plane: Plane, known: Sequence[TokenKey]) -> TokenKey:
