@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,13 +22,15 @@ LIFE = timedelta(days=825)
 def make_certificates(ca_path: Path, broker_path: Path, life: timedelta = LIFE) -> None:
     """Write the CA's certificate to `ca_path`, and the brokers' key and chain to `broker_path` (PEM, mode 0600).
 
-    The CA's key is not kept: nothing else is ever signed with it. EC P-256 keeps handshakes cheap.
+    The CA's key is not kept: nothing else is ever signed with it. EC P-256 keeps handshakes cheap. Each CA has a name
+    of its own: OpenSSL looks for an issuer by its name, and finds no successor of the same name beside the first one.
     """
     ca_key, broker_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name, broker_name = _name("Tocsin local CA"), _name(BROKER_NAME)
+    ca_name, broker_name = _name(f"Tocsin local CA {secrets.token_hex(4)}"), _name(BROKER_NAME)
     ca = (
         _builder(ca_name, ca_name, ca_key, life)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -36,6 +39,7 @@ def make_certificates(ca_path: Path, broker_path: Path, life: timedelta = LIFE) 
         _builder(broker_name, ca_name, broker_key, life)
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     private = broker_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
