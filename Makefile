@@ -43,7 +43,8 @@ test: lint types  ## lint, types, unit and integration tests (real Kafka), short
 	pytest --numprocesses 2 --dist loadfile --durations 40
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
-	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py
+	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py \
+		tests/unit/consumers/test_rebuild.py tests/unit/deploy/test_audit_verify.py
 
 drills: setup  ## lose something, on three brokers under load (half an hour; DRILL=name for one, RATE=20 for a slow machine)
 	@python -m tests.drills $(DRILL) $(if $(RATE),--rate $(RATE))
