@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types clean
+.PHONY: help setup demo test up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types mypy pyright clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,8 +34,13 @@ lint: setup  ## format, lint and import layers
 	ruff check .
 	lint-imports
 
-types: setup  ## mypy and pyright, both strict, tests included
+types: setup  ## mypy and pyright side by side, both strict, tests included
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target mypy pyright
+
+mypy: setup
 	mypy
+
+pyright: setup
 	basedpyright
 
 test: lint types  ## lint, types, unit and integration tests (real Kafka), short fault runs
