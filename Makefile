@@ -43,7 +43,12 @@ mypy: setup
 pyright: setup
 	basedpyright
 
-test: lint types  ## lint, types, unit and integration tests (real Kafka), short fault runs
+.tocsin/brokers.jsa: .venv/.ready deploy/src/tocsin/deploy/cluster/jars.lock
+	@mkdir -p .tocsin
+	@python -m tests.classes $@
+
+test: export JDK_JAVA_OPTIONS := "-XX:SharedArchiveFile=$(CURDIR)/.tocsin/brokers.jsa" -Xlog:disable
+test: lint types .tocsin/brokers.jsa  ## lint, types, unit and integration tests (real Kafka), short fault runs
 	tocsin schemas lint
 	pytest --numprocesses 2 --dist loadfile --durations 40
 
