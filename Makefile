@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types clean
+.PHONY: help setup demo test up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types mypy pyright clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,16 +34,28 @@ lint: setup  ## format, lint and import layers
 	ruff check .
 	lint-imports
 
-types: setup  ## mypy and pyright, both strict, tests included
+types: setup  ## mypy and pyright side by side, both strict, tests included
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target mypy pyright
+
+mypy: setup
 	mypy
+
+pyright: setup
 	basedpyright
 
-test: lint types  ## lint, types, unit and integration tests (real Kafka), short fault runs
+.tocsin/brokers.jsa: .venv/.ready deploy/src/tocsin/deploy/cluster/jars.lock
+	@mkdir -p .tocsin
+	@python -m tests.classes $@
+
+test: export JDK_JAVA_OPTIONS := "-XX:SharedArchiveFile=$(CURDIR)/.tocsin/brokers.jsa" -Xlog:disable
+test: lint types .tocsin/brokers.jsa  ## lint, types, unit and integration tests (real Kafka), short fault runs
 	tocsin schemas lint
-	pytest --numprocesses 2 --dist loadfile --durations 40
+	@# in the order of their names: by default files of few tests come last, which are the longest
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
-	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py
+	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py \
+		tests/unit/consumers/test_rebuild.py tests/unit/deploy/test_audit_verify.py
 
 drills: setup  ## lose something, on three brokers under load (half an hour; DRILL=name for one, RATE=20 for a slow machine)
 	@python -m tests.drills $(DRILL) $(if $(RATE),--rate $(RATE))

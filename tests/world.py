@@ -9,15 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tocsin.deploy.cli import main
@@ -31,6 +31,7 @@ from tocsin.schemas.uuid7 import uuid7
 
 ANSWER_S = 10.0
 READY_S = 40.0
+Answer = TypeVar("Answer")
 
 
 class World:
@@ -51,6 +52,7 @@ class World:
         self.cluster = LocalCluster(home, java_options=java_options, settings=settings, metrics_port=metrics_port)
         self._brokers = brokers
         self._fanouts: list[subprocess.Popen[bytes]] = []
+        self._observers: list[Consumer] = []
         home.mkdir(parents=True, exist_ok=True)
         self.policy_file.write_text(yaml.safe_dump(policy))
 
@@ -69,6 +71,8 @@ class World:
         for process in self._fanouts:
             process.kill()
             process.wait()
+        while self._observers:
+            self._observers.pop().close()
         self.cluster.down(purge=purge)
 
     def member(self, name: str) -> Bundle:
@@ -157,15 +161,49 @@ class World:
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """What the fan-out processes logged under this name, in order."""
-        lines = [line for line in self.log().splitlines() if line.startswith("{") and line.endswith("}")]
+        # asked ten times a second while a test waits: only lines that may be meant are parsed
+        lines = [line for line in self.log().splitlines() if event in line and line[0] == "{" and line[-1] == "}"]
         return [one for line in lines if (one := json.loads(line))["event"] == event]
 
     # -- observing, with plain clients -------------------------------------------------------------------------------
 
     def read(self, topics: Iterable[str], *, committed: bool = True, timeout_s: float = READY_S) -> list[Message]:
         """Every record that `topics` hold now, from their beginning, in order per topic."""
-        found: list[Message] = []
-        consumer = Consumer(
+        places = [TopicPartition(topic, 0, 0) for topic in topics]
+        if committed:
+            return self._observe(lambda consumer: _read(consumer, places, timeout_s))
+        with closing(self._observer(committed=False)) as consumer:
+            return _read(consumer, places, timeout_s)
+
+    def topics(self, prefix: str) -> list[str]:
+        """The names of all topics that begin with `prefix`."""
+        names = self._observe(lambda consumer: consumer.list_topics(timeout=ANSWER_S).topics)
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def _observe(self, question: Callable[[Consumer], Answer]) -> Answer:
+        """What a plain client is answered; it is kept, since to connect costs more than most answers.
+
+        One that has failed is not kept: what it knew of brokers and topics may be gone. A new one is then asked.
+        """
+        consumer: Consumer | None = None
+        with suppress(IndexError, KafkaException, AssertionError):
+            consumer = self._observers.pop()
+            answer = question(consumer)
+            self._observers.append(consumer)
+            return answer
+        if consumer is not None:
+            consumer.close()
+        consumer = self._observer(committed=True)
+        try:
+            answer = question(consumer)
+        except BaseException:
+            consumer.close()
+            raise
+        self._observers.append(consumer)
+        return answer
+
+    def _observer(self, *, committed: bool) -> Consumer:
+        return Consumer(
             {
                 **self.cluster.admin_config(),
                 "group.id": "observer",
@@ -176,29 +214,6 @@ class World:
                 "fetch.wait.max.ms": 50,
             }
         )
-        try:
-            places = [TopicPartition(topic, 0, 0) for topic in topics]
-            # while more is written the end may never be met, and at the end may stand markers only
-            ends = {place.topic: consumer.get_watermark_offsets(place, ANSWER_S)[1] for place in places}
-            consumer.assign(places)
-            deadline = time.monotonic() + timeout_s
-            while ends and time.monotonic() < deadline:
-                for message in consumer.consume(1_000, 0.1):
-                    topic, offset, error = message.topic() or "", message.offset(), message.error()
-                    if error is None:
-                        found.append(message)
-                    elif error.code() != KafkaError._PARTITION_EOF:
-                        raise AssertionError(f"{topic}: {error}")
-                    if error is not None or (offset is not None and offset + 1 >= ends.get(topic, 0)):
-                        ends.pop(topic, None)
-            assert not ends, f"not read to the end: {sorted(ends)}"
-        finally:
-            consumer.close()
-        return found
-
-    def topics(self, prefix: str) -> list[str]:
-        """The names of all topics that begin with `prefix`."""
-        return sorted(name for name in self.admin().list_topics(timeout=10).topics if name.startswith(prefix))
 
     def decisions(self) -> list[dict[str, Any]]:
         """Every committed decision."""
@@ -224,6 +239,26 @@ class World:
             lambda: len(self.inbox(member)) >= count, timeout_s, f"{count} in inbox.{member}\n{self.log()[-2000:]}"
         )
         return self.inbox(member)
+
+
+def _read(consumer: Consumer, places: list[TopicPartition], timeout_s: float) -> list[Message]:
+    found: list[Message] = []
+    # while more is written the end may never be met, and at the end may stand markers only
+    ends = {place.topic: consumer.get_watermark_offsets(place, ANSWER_S)[1] for place in places}
+    consumer.assign(places)
+    deadline = time.monotonic() + timeout_s
+    while ends and time.monotonic() < deadline:
+        for message in [*consumer.consume(1, 0.1), *consumer.consume(1_000, 0)]:
+            topic, offset, error = message.topic() or "", message.offset(), message.error()
+            if error is None:
+                found.append(message)
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise AssertionError(f"{topic}: {error}")
+            if error is not None or (offset is not None and offset + 1 >= ends.get(topic, 0)):
+                ends.pop(topic, None)
+    consumer.unassign()
+    assert not ends, f"not read to the end: {sorted(ends)}"
+    return found
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from tests.load import LONG
 @pytest.mark.timeout(1_800 if LONG else 300)
 def test_a_killed_sealer_never_hands_out_heads_that_differ(tmp_path: Path) -> None:
     """Every head is that of the record up to its size, and in the end all is sealed."""
-    assert KilledSealer(tmp_path / "home").run(100 if LONG else 8) == []
+    assert KilledSealer(tmp_path / "home").run(100 if LONG else 4) == []
 
 
 @pytest.mark.skipif(not LONG, reason="variants without a safeguard take a minute: make faults")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import invariant
 
+from tests.load import LONG
 from tests.unit.consumers.lane_world import GREEN, LANE, MEMBERS, PUBLISHERS, TOPICS, LaneWorld, alert
 from tests.unit.consumers.test_lane_model import LaneLife
 from tocsin.consumers.entry import ERASED, Entry, Given, Standing
@@ -108,7 +109,7 @@ class RebuiltLife(LaneLife):
 
 
 RebuiltLife.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=40, deadline=None, derandomize=True, phases=[Phase.generate]
+    max_examples=300 if LONG else 100, stateful_step_count=40, deadline=None, derandomize=True, phases=[Phase.generate]
 )
 TestRebuiltLife = RebuiltLife.TestCase
 
