@@ -16,6 +16,7 @@ from tests.drills import disks, hosts, renewals, rules, versions
 from tests.drills.evidence import Evidence
 from tests.drills.frame import RATE, Exchange, Step
 from tests.drills.load import held_rate
+from tests.drills.move import move
 
 
 class Drill(NamedTuple):
@@ -37,6 +38,7 @@ DRILLS: Final[Mapping[str, Drill]] = {
     "passwords": Drill(renewals.renew_passwords),
     "storm": Drill(rules.weather_a_storm),
     "restore": Drill(versions.restore),
+    "move": Drill(move, own=True),
     "root": Drill(renewals.lose_a_root),
     "member": Drill(rules.lose_a_member, own=True),
     "disk": Drill(disks.fill_disks, True, disks.mount, disks.unmount),
