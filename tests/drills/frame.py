@@ -115,7 +115,8 @@ class Exchange:
         """Which host took each lane last."""
         taken = (line for line in self.world.log().splitlines() if "lane_taken" in line)
         pairs = (dict(word.split("=", 1) for word in line.split() if "=" in word) for line in taken)
-        return {pair["lane"]: pair["worker"] for pair in pairs}
+        # the last line may be half written
+        return {pair["lane"]: pair["worker"] for pair in pairs if {"lane", "worker"} <= pair.keys()}
 
     def shared(self) -> bool:
         """Whether each host has a lane."""
