@@ -16,6 +16,7 @@ from tests.drills import disks, hosts, renewals, rules, versions
 from tests.drills.evidence import Evidence
 from tests.drills.frame import RATE, Exchange, Step
 from tests.drills.load import held_rate
+from tests.drills.move import move
 
 
 class Drill(NamedTuple):
@@ -38,6 +39,7 @@ DRILLS: Final[Mapping[str, Drill]] = {
     "certificates": Drill(renewals.renew_certificates),
     "storm": Drill(rules.weather_a_storm),
     "restore": Drill(versions.restore),
+    "move": Drill(move, own=True),
     "root": Drill(renewals.lose_a_root),
     "member": Drill(rules.lose_a_member, own=True),
     "policy": Drill(rules.undo_a_policy, own=True),

@@ -69,13 +69,17 @@ class DrillFailed(AssertionError):
 
 @dataclass(slots=True)
 class Exchange:
-    """Three brokers, two fan-outs, two publishers and a reader with a clock, in the folder `home`."""
+    """Three brokers, two fan-outs, two publishers and a reader with a clock, in the folder `home`.
+
+    `earlier` are decisions on the record of a cluster that was left.
+    """
 
     home: Path
     rate: float = RATE
     fanout: str = REAL
     sees: dict[str, frozenset[str] | None] = field(default_factory=lambda: dict(SEES))
     others: set[bytes] = field(default_factory=set[bytes])
+    earlier: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     steps: list[Step] = field(default_factory=list[Step])
     world: World = field(init=False)
     fanouts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
@@ -286,7 +290,7 @@ class Exchange:
         return Evidence(
             sent={member.lane: [*member.sent] for member in self.members},
             written=[Written(one.topic() or "", one.offset() or 0, one.value() or b"") for one in written],
-            decisions=self.world.decisions(),
+            decisions=[*self.earlier, *self.world.decisions()],
             inboxes=inboxes,
             others=frozenset(self.others),
         )

@@ -25,7 +25,7 @@ FEATURES: Final = "org.apache.kafka.tools.FeatureCommand"
 def restore(exchange: Exchange) -> None:
     """All brokers' data is lost and put back from a copy that was made while they were stopped; all goes on.
 
-    Topic ids and offsets are those of before. What has others is not there yet.
+    Topic ids and offsets are those of before. For what has others see `move`.
     """
     world, copy = exchange.world, exchange.home / "copy"
     with exchange.load():

@@ -18,6 +18,7 @@ from tocsin.deploy.commands.inbox import inbox
 from tocsin.deploy.commands.keys import keys_app
 from tocsin.deploy.commands.ledger import ledger_app
 from tocsin.deploy.commands.members import member_app
+from tocsin.deploy.commands.move import move
 from tocsin.deploy.commands.publish import publish
 from tocsin.deploy.commands.release import release
 from tocsin.deploy.commands.retract import retract
@@ -78,6 +79,7 @@ app.command()(sight)
 app.command()(dispute)
 app.command()(withdrawals)
 app.command()(release)
+app.command()(move)
 app.command()(top)
 app.command()(status_page)
 app.command()(demo)

@@ -14,6 +14,7 @@ TocsinDeployError
 ├── ReportNotWritten     a report of the record cannot be written where it was to go
 ├── ArchiveRefused       an archive of the record cannot be continued, or what is there is none
 ├── ExportRefused        an export of the record is not written there, or what is there is no whole one
+├── MoveRefused          an exchange cannot be moved to that cluster, or not yet; the message says what to do
 ├── PortUnusable         a port for metrics, health or the status page cannot be opened
 └── RegistryError        the schema registry cannot listen
 """
@@ -79,6 +80,10 @@ class ExportRefused(TocsinDeployError):
 
 class RegistryError(TocsinDeployError):
     """The schema registry cannot listen where it was told to."""
+
+
+class MoveRefused(TocsinDeployError):
+    """An exchange cannot be moved to that cluster, or not yet; it can be tried again."""
 
 
 class PortUnusable(TocsinDeployError):

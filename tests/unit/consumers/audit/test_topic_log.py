@@ -108,3 +108,22 @@ def test_a_full_disk_is_said_and_gone_on_from(tmp_path: Path) -> None:
     log.seal()
     assert _sealed(log, records)
     log.close()
+
+
+def test_it_goes_on_elsewhere_where_the_topic_was_carried(tmp_path: Path) -> None:
+    """Only if the topic there begins no later than the log ends, and does not end before."""
+    records = _records(12)
+    with closing(_open(tmp_path)) as log:
+        for record in records[:10]:
+            log.take(record)
+        log.seal()
+        end = log.next_offset
+    for moved in ((end + 1, end + 1), (0, end - 1), (0, 0)):
+        with pytest.raises(LogInvalid, match="--moved"):
+            TopicLog(tmp_path / "audit.de", "another", SIGNER, moved)
+    with closing(TopicLog(tmp_path / "audit.de", "another", SIGNER, (end, end))) as log:
+        log.take(records[10])
+        log.seal()
+        assert _sealed(log, records[:11])
+    with closing(_open(tmp_path, "another")) as log:
+        assert log.next_offset == records[10].offset + 1

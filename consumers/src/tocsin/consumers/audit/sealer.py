@@ -40,34 +40,42 @@ log = structlog.get_logger()
 class TopicLog:
     """The log of one topic, by the only process that writes it. `signer` has the log's origin as its name.
 
+    The topic may have another id than before if it was moved to another cluster and `moved` says from which offset to
+    which it reaches there: the log goes on between them.
+
     Raises:
         LogInvalid: the folder is in use or damaged, or is the log of another topic of this name.
     """
 
-    def __init__(self, folder: Path, topic_id: str, signer: Signer) -> None:
+    def __init__(self, folder: Path, topic_id: str, signer: Signer, moved: tuple[int, int] | None = None) -> None:
         self._files = Folder(folder)
         self._signer = signer
         self._pending: list[bytes] = []
         try:
             self._log = SealedLog(self._files, signer.verifier)
-            self._claim(topic_id)
             self.next_offset = self._after_last()
+            self._claim(topic_id, moved)
         except LogInvalid:
             self._files.close()
             raise
 
-    def _claim(self, topic_id: str) -> None:
+    def _claim(self, topic_id: str, moved: tuple[int, int] | None) -> None:
         try:
             known = self._files.read(_TOPIC_ID).decode()
         except FileNotFoundError:
-            known = topic_id
-            self._files.write(_TOPIC_ID, topic_id.encode())
-            self._files.sync(".")
-        if known != topic_id:
+            known = ""
+        if known and known != topic_id and not self._goes_on(moved):
             raise LogInvalid(
                 f"{self._files.path}: seals a topic that was deleted and made again ({known}, now {topic_id}). Keep the"
-                " folder, which shows what there was, and let the sealer begin in another with a key of its own"
+                " folder, which shows what there was, and let the sealer begin in another with a key of its own. If"
+                " `tocsin move` has carried it to another cluster, and all was sealed before, seal once with --moved"
             )
+        if known != topic_id:
+            self._files.write(_TOPIC_ID, topic_id.encode())
+            self._files.sync(".")
+
+    def _goes_on(self, moved: tuple[int, int] | None) -> bool:
+        return moved is not None and moved[0] <= self.next_offset <= moved[1]
 
     def _after_last(self) -> int:
         size = self._log.size
@@ -114,14 +122,18 @@ class TopicLog:
 
 
 class Sealer:
-    """Seals every topic of the record that its login may read, each in `state`/<topic>. `bundle` is the sealer's."""
+    """Seals every topic of the record that its login may read, each in `state`/<topic>. `bundle` is the sealer's.
 
-    def __init__(self, bundle: Bundle, state: Path) -> None:
+    With `moved`, topics may have other ids than before: `tocsin move` has carried them to another cluster.
+    """
+
+    def __init__(self, bundle: Bundle, state: Path, *, moved: bool = False) -> None:
         config = bundle.kafka_config()
         self._config = config
         self._coalition = bundle.coalition
         self._key = bundle.signing_key()
         self._state = state
+        self._moved = moved
         self._admin = AdminClient({**config, **ADMIN})
         self._reader = TopicsReader(config, group=f"{SEALER}.record")
         self._writer = KafkaWriter(config)
@@ -165,7 +177,8 @@ class Sealer:
     def _open(self, topic: str, topic_id: str) -> TopicLog | None:
         """The log of a topic; None when it cannot be gone on with, which is said once."""
         try:
-            found = TopicLog(self._state / topic, topic_id, Signer(origin_of(self._coalition, topic), self._key))
+            signer = Signer(origin_of(self._coalition, topic), self._key)
+            found = TopicLog(self._state / topic, topic_id, signer, self._bounds(topic) if self._moved else None)
             self._refuse_gap(topic, found)
         except LogInvalid as failure:
             reason = str(failure)
@@ -178,8 +191,12 @@ class Sealer:
         self.refused[topic] = reason
         return None
 
+    def _bounds(self, topic: str) -> tuple[int, int]:
+        firsts, ends = self._reader.bounds([topic])
+        return firsts[topic], ends[topic]
+
     def _refuse_gap(self, topic: str, found: TopicLog) -> None:
-        oldest = self._reader.bounds([topic])[0][topic]
+        oldest, _ = self._bounds(topic)
         if 0 < found.next_offset < oldest:
             found.close()
             raise LogInvalid(

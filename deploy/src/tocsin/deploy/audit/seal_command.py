@@ -30,6 +30,9 @@ def state_of(home: Path, state: Path | None) -> Path:
 def seal(
     *,
     once: Annotated[bool, typer.Option("--once", help="Seal what is on record now, say how much, and end.")] = False,
+    moved: Annotated[
+        bool, typer.Option("--moved", help="The record was carried here by `tocsin move`: go on.")
+    ] = False,
     metrics_port: PortOption = None,
     metrics_address: AddressOption = LOCAL,
     metrics_cert: CertificateOption = None,
@@ -46,7 +49,7 @@ def seal(
     Exit codes of --once: 0 all is sealed, 3 a log cannot be gone on with, 1 failed, 2 usage.
     """
     log_beside_output()
-    with closing(Sealer(Bundle.load(home / "services" / SEALER), state_of(home, state))) as sealer:
+    with closing(Sealer(Bundle.load(home / "services" / SEALER), state_of(home, state), moved=moved)) as sealer:
         if not once:
             _serve(sealer, PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key), every)
             return

@@ -1,0 +1,1 @@
+"""The move of an exchange to a new cluster."""
