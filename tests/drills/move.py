@@ -42,7 +42,8 @@ def _move(exchange: Exchange, old: World) -> None:
     """What the operator does, step by step, while members publish on."""
     before = _ids(old)
     home = exchange.home / "elsewhere"
-    shutil.copytree(old.home, home, ignore=shutil.ignore_patterns("cluster", "admin", "fanout.log", "elsewhere"))
+    left = ("cluster", "admin", "policy", "drift", "fanout.log", "elsewhere")
+    shutil.copytree(old.home, home, ignore=shutil.ignore_patterns(*left))
     new = World(home, drill_policy(), brokers=3)
     try:
         new.cluster.up(3)

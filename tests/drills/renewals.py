@@ -10,6 +10,8 @@ from tests.drills.evidence import lane_of
 from tests.drills.frame import Exchange
 from tests.world import tocsin
 from tocsin.deploy.cluster.tls import make_certificates
+from tocsin.deploy.policy.rows import POLICY
+from tocsin.deploy.policy.working_as import working_as
 from tocsin.schemas.bundle import CA
 
 ROTATED = "hotline-se"
@@ -67,7 +69,7 @@ def renew_certificates(exchange: Exchange) -> None:
 def _trust(exchange: Exchange, authorities: bytes) -> None:
     """Let these authorities be trusted: by brokers, which know each other by certificate, and by all bundles."""
     cluster = exchange.world.cluster
-    for place in (cluster.folder / "tls", cluster.admin().path):
+    for place in (cluster.folder / "tls", cluster.admin().path, working_as(POLICY, exchange.home).path):
         (place / CA).write_bytes(authorities)
     tocsin("policy", "apply", str(exchange.world.policy_file), "--home", str(exchange.home))
     exchange.roll_brokers()

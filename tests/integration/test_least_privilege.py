@@ -45,7 +45,8 @@ MEMBERS["bank-de"]["logins"] = {"officer": "audit"}
 LANES = ("ch", "de", "fr", "gb", "se", "us")
 LABELS = ("clear", "green", "amber", "amber-strict")
 FANOUT, SEALER, AUDITOR, SHIPPER, OFFICER = "fanout", "sealer", "auditor", "shipper", "bank-de.officer"
-SERVICES = (FANOUT, SEALER, AUDITOR, SHIPPER)
+SECRETARIAT, DRIFT = "policy", "drift"
+SERVICES = (FANOUT, SEALER, AUDITOR, SHIPPER, SECRETARIAT, DRIFT)
 LOGINS = (*MEMBERS, *SERVICES, OFFICER)
 UNLISTED = "a-topic-without-acls"
 OTHERS = (
@@ -60,40 +61,17 @@ OTHERS = (
 
 
 class Rights(NamedTuple):
-    """What a login may read and write, and of what it may know that it is there."""
+    """What a login may read and write, of what it may know that it is there; and what else it may do to that."""
 
     reads: set[str]
     writes: set[str]
     knows: frozenset[str] = frozenset()
+    does: frozenset[str] = frozenset()
 
 
 def _rights(login: str) -> Rights:
-    alerts = {topic for topic in _all_topics() if topic.startswith("alerts.")}
-    if login == FANOUT:
-        ledgers = {f"ledger.{lane}" for lane in LANES}
-        return Rights(
-            {
-                *alerts,
-                *ledgers,
-                *(f"outbox.{member}" for member in MEMBERS),
-                *("directory", "audit.acls", "audit.checkpoints"),
-            },
-            {
-                *ledgers,
-                *(f"inbox.{member}" for member in MEMBERS),
-                *(f"audit.{lane}" for lane in LANES),
-                "audit.acls",
-            },
-        )
-    lanes = {f"audit.{lane}" for lane in LANES}
-    if login == SEALER:
-        return Rights({*lanes, "audit.policy", "audit.access", "audit.checkpoints"}, {"audit.checkpoints"})
-    if login == SHIPPER:
-        return Rights({"audit.access"}, {"audit.access"})
-    if login == AUDITOR:
-        outboxes = {f"outbox.{member}" for member in MEMBERS}
-        audits = {"audit.policy", "audit.acls", "audit.access", "audit.checkpoints"}
-        return Rights({*lanes, *audits, *outboxes, "directory"}, set(), frozenset(alerts))
+    if login in SERVICES:
+        return _rights_of_a_service(login)
     if login == OFFICER:
         return Rights({"audit.de", "audit.acls", "audit.checkpoints", "directory"}, set())
     member = MEMBERS[login]
@@ -101,9 +79,36 @@ def _rights(login: str) -> Rights:
         f"alerts.{member['jurisdiction']}.{kind}.{label}" for kind in member.get("publishes", ()) for label in LABELS
     }
     if member["role"] == "secretariat":
-        published = alerts
+        published = _alert_topics()
     own = {f"inbox.{login}", f"outbox.{login}"}
     return Rights({*own, "directory", "audit.checkpoints"}, {f"outbox.{login}", *published})
+
+
+def _rights_of_a_service(login: str) -> Rights:
+    lanes = {f"audit.{lane}" for lane in LANES}
+    ledgers = {f"ledger.{lane}" for lane in LANES}
+    outboxes = {f"outbox.{member}" for member in MEMBERS}
+    made = frozenset(_all_topics() - {UNLISTED, "__consumer_offsets"})
+    said = {"directory", "audit.policy"}
+    match login:
+        case "fanout":
+            reads = {*_alert_topics(), *ledgers, *outboxes, "directory", "audit.acls", "audit.checkpoints"}
+            return Rights(reads, {*ledgers, *(f"inbox.{member}" for member in MEMBERS), *lanes, "audit.acls"})
+        case "sealer":
+            return Rights({*lanes, "audit.policy", "audit.access", "audit.checkpoints"}, {"audit.checkpoints"})
+        case "shipper":
+            return Rights({"audit.access"}, {"audit.access"})
+        case "auditor":
+            audits = {"audit.policy", "audit.acls", "audit.access", "audit.checkpoints"}
+            return Rights({*lanes, *audits, *outboxes, "directory"}, set(), frozenset(_alert_topics()))
+        case "drift":
+            return Rights(said, set(), made, frozenset({"DESCRIBE_CONFIGS"}))
+        case _:
+            return Rights(said, said, made, frozenset({"CREATE", "DESCRIBE_CONFIGS", "ALTER_CONFIGS"}))
+
+
+def _alert_topics() -> set[str]:
+    return {topic for topic in _all_topics() if topic.startswith("alerts.")}
 
 
 def _all_topics() -> set[str]:
@@ -155,10 +160,12 @@ def test_the_trial_covers_every_topic_there_is(coalition: World) -> None:
 @pytest.mark.parametrize("login", LOGINS)
 def test_a_login_reads_and_writes_what_is_its_own_and_nothing_else(logins: dict[str, Attempts], login: str) -> None:
     """Against every topic: what the broker tells, what can be fetched, committed and appended."""
-    reads, writes, knows = _rights(login)
+    reads, writes, knows, does = _rights(login)
     mine, topics = logins[login], _all_topics()
     assert mine.told(topics) == {
-        topic: frozenset({"DESCRIBE", *(["READ"] if topic in reads else []), *(["WRITE"] if topic in writes else [])})
+        topic: frozenset(
+            {"DESCRIBE", *does, *(["READ"] if topic in reads else []), *(["WRITE"] if topic in writes else [])}
+        )
         for topic in reads | writes | knows
     }
     assert mine.read(topics) == reads
@@ -218,6 +225,16 @@ OWN = {
     AUDITOR: "audit.se",
     SHIPPER: "audit.access",
     OFFICER: "audit.de",
+    SECRETARIAT: "audit.policy",
+    DRIFT: "audit.policy",
+}
+# what their work is; whoever may change ACLs and passwords can become anybody (docs/policy.md)
+MAY: dict[str, set[str]] = {
+    DRIFT: {"read settings"},
+    SECRETARIAT: {
+        *("create an inbox", "read settings", "set retention", "grant itself", "delete every ACL", "elect a leader"),
+        *("set its password", "set the administrator's password"),
+    },
 }
 
 
@@ -259,7 +276,9 @@ def test_no_login_changes_the_cluster(coalition: World, logins: dict[str, Attemp
     own = OWN.get(login, f"outbox.{login}")
     mine.groups([mine.group], _readable(login))  # so that there is a group to delete
     before = _state(coalition)
-    answers = {name: refusal(partial(_ask, call)) for name, call in _commands(mine.admin, login, own).items()}
+    commands = _commands(mine.admin, login, own)
+    tried = commands.keys() - MAY.get(login, set())
+    answers = {name: refusal(partial(_ask, commands[name])) for name in tried}
     refused = {"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
     # of what it may not even know, the client library itself says that it is not there
     refused.add("_NOENT")
@@ -277,14 +296,19 @@ def _state(world: World) -> tuple[object, ...]:
     return frozenset(read_acls(admin)), tuple(world.topics(""))
 
 
+ON_CLUSTER = {FANOUT: {"DESCRIBE"}, DRIFT: {"DESCRIBE"}, SECRETARIAT: {"DESCRIBE", "ALTER"}}
+
+
 @pytest.mark.parametrize("login", LOGINS)
-def test_only_the_fanout_is_shown_acls(coalition: World, logins: dict[str, Attempts], login: str) -> None:
-    """DESCRIBE on the cluster is all that the fan-out has there, and more than a member has."""
+def test_only_those_who_work_with_acls_are_shown_them(
+    coalition: World, logins: dict[str, Attempts], login: str
+) -> None:
+    """DESCRIBE on the cluster is all that fan-out and drift have there, and more than a member has."""
     admin = logins[login].admin
     allowed = admin.describe_cluster(include_authorized_operations=True).result(ANSWER_S).authorized_operations
-    assert [operation.name for operation in allowed or ()] == (["DESCRIBE"] if login == FANOUT else [])
+    assert {operation.name for operation in allowed or ()} == ON_CLUSTER.get(login, set())
     rows = admin.describe_acls(_EVERY_ACL).result(ANSWER_S)  # a refusal looks like no rows
-    assert len(rows) == (len(read_acls(coalition.admin())) if login == FANOUT else 0)
+    assert len(rows) == (len(read_acls(coalition.admin())) if login in ON_CLUSTER else 0)
 
 
 def test_a_topic_without_acls_is_nobodys(coalition: World, logins: dict[str, Attempts]) -> None:

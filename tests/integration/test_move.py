@@ -33,7 +33,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @contextmanager
 def _elsewhere(old: World, home: Path) -> Generator[World]:
     """Another cluster for a copy of its home, without a policy yet."""
-    shutil.copytree(old.home, home, ignore=shutil.ignore_patterns("cluster", "admin", "fanout.log"))
+    shutil.copytree(old.home, home, ignore=shutil.ignore_patterns("cluster", "admin", "policy", "drift", "fanout.log"))
     made = World(home, small_policy())
     try:
         made.cluster.up(1)

@@ -16,6 +16,8 @@ from tocsin.deploy.cluster.tls import make_certificates
 from tocsin.deploy.policy.acls import create_acls, delete_acls
 from tocsin.deploy.policy.apply import plan_policy
 from tocsin.deploy.policy.document import Policy
+from tocsin.deploy.policy.rows import POLICY
+from tocsin.deploy.policy.working_as import working_as
 from tocsin.schemas.bundle import CA
 from tocsin.schemas.names import DELIVERY_HOST
 
@@ -89,7 +91,7 @@ def test_a_policy_is_checked_without_a_cluster(world: World) -> None:
 
 def test_bundles_that_name_other_authorities_are_written_anew(world: World, tmp_path: Path) -> None:
     """A plan says how many, applying does it, and then there is nothing to do."""
-    own, members = world.cluster.admin().path / CA, world.member("reader-00").path / CA
+    own, members = working_as(POLICY, world.home).path / CA, world.member("reader-00").path / CA
     before = own.read_bytes()
     make_certificates(tmp_path / "next.pem", tmp_path / "unused.pem")
     both = before + (tmp_path / "next.pem").read_bytes()

@@ -14,7 +14,7 @@ import yaml
 from tocsin.consumers.audit.logs import SEALER
 from tocsin.deploy.cli import app
 from tocsin.deploy.cluster.settings import BrokerPorts, server_properties
-from tocsin.deploy.policy.rows import FANOUT, SERVICE_ROWS
+from tocsin.deploy.policy.rows import DRIFT, FANOUT, SERVICE_ROWS
 from tocsin.schemas.names import DELIVERY_HOST
 
 FOLDER: Final = Path(__file__).parents[3] / "deploy" / "kubernetes"
@@ -24,7 +24,7 @@ LOGINS: Final[Mapping[str, str]] = {
     "fanout run": FANOUT,
     "audit seal": SEALER,
     "withdrawals": FANOUT,
-    "policy drift": ADMIN,
+    "policy drift": DRIFT,
 }
 WITHOUT_KAFKA: Final = ("schemas serve",)
 ONE_WRITER: Final = ("audit seal",)
@@ -203,7 +203,7 @@ def _work(thing: Thing) -> Iterator[str]:
 
 
 def _bundle(pod: Thing, login: str, values: Mapping[str, Any]) -> Iterator[str]:
-    if login not in (*SERVICE_ROWS, ADMIN):
+    if login not in SERVICE_ROWS:
         yield f"{login or 'its command'} is no login of the exchange"
     secrets = [one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one]
     if secrets != [f"bundle-{login}"]:

@@ -76,6 +76,8 @@ WAYS = {
         "User:isp-de",
         "may change ACLs",
     ),
+    "the policy tool's own login": (_row("User:policy", "ledger.de"), "User:policy", "reads the ledger of de"),
+    "the login that only looks": (_row("User:drift", MERCHANTS), "User:drift", "reads the topic itself"),
 }
 
 

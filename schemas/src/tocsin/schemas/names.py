@@ -23,7 +23,19 @@ ACCESS_AUDIT_TOPIC = "audit.access"
 # Logins of the exchange itself, and words with which keys of ledgers and inboxes begin; never members.
 RESERVED_IDS = frozenset(
     {
-        *("admin", "auditor", "broker", "canary", "exchange", "fanout", "sealer", "shipper", "tocsin"),
+        *(
+            "admin",
+            "auditor",
+            "broker",
+            "canary",
+            "drift",
+            "exchange",
+            "fanout",
+            "policy",
+            "sealer",
+            "shipper",
+            "tocsin",
+        ),
         *("dispute", "held", "inbox", "line-test", "mark", "notice", "position", "sight", "withdrawn"),
     }
 )

@@ -47,10 +47,10 @@ def access(
 ) -> None:
     """Show who touched the topics, from where, by the brokers' own logs: all that was denied, and what was allowed.
 
-    With the login `auditor`. What was allowed is told of topics that hold alerts, copies or the record, and not of what
-    the exchange's services do there, nor of members at their inboxes (docs/access.md). The last lines say of what time
-    each broker's log is on record: of any other time, silence says nothing. Exit codes: 0 answered, 1 failed or nothing
-    on record of that time, 2 usage.
+    With the login `auditor`. What was allowed is told of topics that hold alerts, copies or the record, and of what
+    changes ACLs, passwords or settings; not of what the exchange's services do all the time, nor of members at their
+    inboxes (docs/access.md). The last lines say of what time each broker's log is on record: of any other time, silence
+    says nothing. Exit codes: 0 answered, 1 failed or nothing on record of that time, 2 usage.
     """
     log_beside_output()
     now_ms = time.time_ns() // 1_000_000

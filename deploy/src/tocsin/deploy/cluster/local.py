@@ -31,6 +31,7 @@ from tocsin.deploy.cluster.log4j import OPTIONS, log4j
 from tocsin.deploy.cluster.settings import BrokerPorts, server_properties
 from tocsin.deploy.cluster.tls import make_certificates
 from tocsin.deploy.errors import ClusterError
+from tocsin.deploy.policy.rows import DRIFT, POLICY
 from tocsin.schemas.bundle import Bundle, BundleConfig, KafkaConfig, write_bundle
 from tocsin.schemas.files import SECRET_MODE, write_file
 
@@ -45,6 +46,7 @@ FENCED_APPEND_S = 0.5
 SCRAM_ITERATIONS = 4096
 # a broker that starts in seconds and fits beside others on a laptop
 LIGHT = ("-Xms384m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+ADMIN = "admin"
 # the coalition is not known yet when the cluster is made; the admin signs nothing
 NO_COALITION = "-"
 
@@ -112,7 +114,7 @@ class LocalCluster:
         self.wait_ready()
 
     def down(self, *, purge: bool = False) -> None:
-        """Stop every broker that runs; `purge` deletes its folder and its administrator too.
+        """Stop every broker that runs; `purge` deletes its folder and the logins that commands work with too.
 
         Does nothing where there is nothing. Members' bundles stay: their keys are not the cluster's.
         """
@@ -124,7 +126,8 @@ class LocalCluster:
                 self._wait_gone(node)
         if purge:
             shutil.rmtree(self.folder, ignore_errors=True)
-            shutil.rmtree(self._admin_folder, ignore_errors=True)
+            for login in (ADMIN, POLICY, DRIFT):
+                shutil.rmtree(self.home / "services" / login, ignore_errors=True)
             with suppress(OSError):  # other services' bundles are in it, or nothing ever was
                 self._admin_folder.parent.rmdir()
             self.__dict__.pop("_state", None)
@@ -306,7 +309,7 @@ class LocalCluster:
 
     @property
     def _admin_folder(self) -> Path:
-        return self.home / "services" / "admin"
+        return self.home / "services" / ADMIN
 
     @property
     def _state_file(self) -> Path:

@@ -8,9 +8,9 @@ oldest go once all are 512 MB.
   allowed is dropped, with a warning in broker.log, and what was denied is waited for.
 * *CR and LF are escaped, and a line is cut*: a name is whatever a client asks for, and must neither make a line of its
   own nor fill the file.
-* *What was denied is told always*; what was allowed, of topics that hold alerts, copies or the record. Left out are the
-  exchange's own services, each from its host, of whom 1,500 lines a second would say the same, and members at their own
-  inbox.
+* *What was denied is told always*; what was allowed, of topics that hold alerts, copies or the record, and whatever
+  changes ACLs, users, settings or the directory. Left out are the exchange's own services that work all the time, each
+  from its host, of whom 1,500 lines a second would say the same, and members at their own inbox.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ _OWN_INBOX = (
     r" on resource = Topic:LITERAL:inbox\.\1 .*"
 )
 _TOLD = (
-    r"(?s)Principal = .{1,200}? is Allowed operation = (?!DESCRIBE)[A-Z_]+ from host = [^ ]+"
-    r" on resource = Topic:LITERAL:(alerts|inbox|ledger|audit)\..*"
+    r"(?s)Principal = .{1,200}? is Allowed operation = ("
+    r"(?!DESCRIBE)[A-Z_]+ from host = [^ ]+ on resource = Topic:LITERAL:(alerts|inbox|ledger|audit)\..*"
+    r"|WRITE from host = [^ ]+ on resource = Topic:LITERAL:directory .*"
+    r"|(ALTER|ALTER_CONFIGS|CREATE|DELETE) from host = .*)"
 )
 
 _FILE = """<?xml version="1.0" encoding="UTF-8"?>

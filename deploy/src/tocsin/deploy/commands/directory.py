@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import DraftRefused
 from tocsin.deploy.moments import moment_text
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
@@ -19,7 +18,9 @@ from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.drafts import changes, headers_of, read_draft, sign_draft, write_draft
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.records import Published, append_all
+from tocsin.deploy.policy.rows import POLICY
 from tocsin.deploy.policy.secrets import SecretStore
+from tocsin.deploy.policy.working_as import working_as
 from tocsin.schemas.directory import ROOT_SIGNER, Directory, Roots
 from tocsin.schemas.names import DIRECTORY_TOPIC
 from tocsin.schemas.signing import SigningKey, fingerprint
@@ -86,8 +87,7 @@ def publish(
     with said_clearly("the cluster refused"):
         before = _current(policy, home)
         _insist_next(draft, document, before, policy.coalition)
-        admin = LocalCluster(home).admin()
-        append_all(admin, DIRECTORY_TOPIC, DIRECTORY_TOPIC, [Published(draft.read_bytes(), headers)])
+        append_all(working_as(POLICY, home), DIRECTORY_TOPIC, DIRECTORY_TOPIC, [Published(draft.read_bytes(), headers)])
     show([_head(document, len(headers) // 2)], output, title="published")
 
 
@@ -138,7 +138,7 @@ def _roots(policy: Policy, home: Path) -> Roots:
 def _current(policy: Policy, home: Path) -> Directory | None:
     """The newest document that enough root keys signed, expired or not."""
     keys = SecretStore(home).root_keys(policy.roots).keys
-    found = newest(read_published(LocalCluster(home).admin()), policy, keys)
+    found = newest(read_published(working_as(POLICY, home)), policy, keys)
     return found.directory if found else None
 
 

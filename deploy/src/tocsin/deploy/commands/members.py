@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.commands.checks import checked_trusted
 from tocsin.deploy.members.desk import Desk, onboard
 from tocsin.deploy.members.opening import open_sealed
@@ -22,6 +21,8 @@ from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console
 from tocsin.deploy.policy.apply import ADMINISTRATOR, said_clearly
 from tocsin.deploy.policy.commands import ByOption, FilesOption, show_applied, show_draft
 from tocsin.deploy.policy.policy_files import read_policy
+from tocsin.deploy.policy.rows import POLICY
+from tocsin.deploy.policy.working_as import working_as
 from tocsin.schemas.signing import fingerprint
 
 member_app = typer.Typer(
@@ -38,7 +39,7 @@ RequestOption = Annotated[Path, typer.Option(help="What the member's `tocsin key
 
 def desk_of(files: Iterable[Path], home: Path) -> Desk:
     """The desk of the policy in some files and the cluster of a home."""
-    return Desk(read_policy(*files), LocalCluster(home).admin(), home)
+    return Desk(read_policy(*files), working_as(POLICY, home), home)
 
 
 @member_app.command(name="onboard")

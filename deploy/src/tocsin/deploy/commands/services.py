@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 from confluent_kafka.admin import AdminClient
 
-from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, show
 from tocsin.deploy.policy.apply import said_clearly
+from tocsin.deploy.policy.rows import POLICY
 from tocsin.deploy.policy.service_passwords import finish_service, rotate_service
+from tocsin.deploy.policy.working_as import working_as
 
 service_app = typer.Typer(help="The exchange's own services: their passwords.", no_args_is_help=True)
 
@@ -31,7 +32,7 @@ def rotate(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Give a service a second password, in its bundle. What runs goes on with the old one, until you say --finish."""
-    admin = AdminClient(LocalCluster(home).admin_config())
+    admin = AdminClient(working_as(POLICY, home).kafka_config())
     with said_clearly("the cluster refused"):
         if finished:
             had = finish_service(admin, home, login)

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl import WILDCARD_PRINCIPAL, AclRow, AclSet
@@ -33,18 +33,21 @@ from tocsin.deploy.policy.journal import Approval, Change, Journal, Kind, Step, 
 from tocsin.deploy.policy.plan import Plan, insist_on_approval
 from tocsin.deploy.policy.prove import ELSEWHERE, beginnings
 from tocsin.deploy.policy.releases import count_releases
-from tocsin.deploy.policy.rows import SERVICE_ROWS, SIGNERS, USER
+from tocsin.deploy.policy.rows import DRIFT, FANOUT, POLICY, SERVICE_ROWS, SIGNERS, USER
 from tocsin.deploy.policy.secrets import MemberKey, RootKeys, SecretStore, bundle_config
 from tocsin.deploy.policy.sight import matched, sight_changes
 from tocsin.deploy.policy.topics import Topics
 from tocsin.deploy.policy.users import Credential, scram_users, set_users
-from tocsin.schemas.bundle import CA, PASSWORD, Bundle, BundleConfig
+from tocsin.deploy.policy.working_as import working_as
+from tocsin.schemas.bundle import CA, Bundle, BundleConfig
 from tocsin.schemas.directory import EXCHANGE, Directory
-from tocsin.schemas.files import read_file, read_secret
+from tocsin.schemas.files import read_file
 from tocsin.schemas.names import DELIVERY_HOST, DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC
 from tocsin.schemas.uuid7 import uuid7
 
 ADMINISTRATOR: Final = "administrator"
+# with these the next run works: their bundles come last, when they may all that they need
+_WORKED_WITH: Final = (POLICY, DRIFT)
 
 
 @dataclass(slots=True)
@@ -95,7 +98,9 @@ def plan_policy(
     with said_clearly("the cluster cannot be asked"):
         application = Application(policy, admin_bundle, home, by=by, make_keys=make_keys, meant=meant)
         plan = application.plan()
-        released = count_releases(admin_bundle, plan.gains, application.now) if plan.gains else {}
+        # as the fan-out: the policy tool's own login reads no ledger. Before anything was applied there is none to read
+        counted = plan.gains and application.journal.applied is not None
+        released = count_releases(working_as(FANOUT, home), plan.gains, application.now) if counted else {}
         return plan.model_copy(update={"releases": released})
 
 
@@ -139,7 +144,13 @@ def said_clearly(what: str) -> Generator[None]:
     try:
         yield
     except KafkaException as failure:
-        raise PolicyNotApplied(f"{what}: {failure.args[0]}; running it again is safe") from failure
+        refused = failure.args[0].code() in _MAY_NOT
+        raise PolicyNotApplied(f"{what}: {failure.args[0]}; {_WITH_MORE if refused else _AGAIN}") from failure
+
+
+_MAY_NOT: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+_AGAIN: Final = "running it again is safe"
+_WITH_MORE: Final = 'the administrator may: docs/policy.md, "As whom the commands work"'
 
 
 Only = Callable[["Application", AclChanges], Collection[AclRow]]
@@ -299,11 +310,8 @@ class Application:
             yield Step("CHANGE", "DIRECTORY", name)
 
     def _bundle_steps(self) -> Iterator[Step]:
-        there = () if self._scoped else {*self._logins()}
-        outdated = sum(
-            config.login in there and self._store.outdated(folder, config, self._ca_pem)
-            for folder, config in self._bundles()
-        )
+        bundles = () if self._scoped else self._bundles()
+        outdated = sum(self._store.outdated(folder, config, self._ca_pem) for folder, config in bundles)
         if outdated:
             yield Step("CHANGE", "USER", f"{outdated} bundles, which name other brokers, roots or authorities")
 
@@ -314,6 +322,16 @@ class Application:
             locked = login in self.journal.locked
             if service or (not locked and (self._make_keys or self._store.takes_part(login))):
                 yield login
+
+    def lost_logins(self) -> Iterator[str]:
+        """Those that the directory has keys for and that are no users: also where their bundles are not.
+
+        None of a member whose passwords were deleted when it was suspended.
+        """
+        keys = self.directory.directory.keys.values() if self.directory else ()
+        taking_part = {key.member for key in keys}
+        for name in self.policy.members.keys() & taking_part:
+            yield from {*logins(self.policy, name)} - self._users.keys() - self.journal.locked
 
     def _not_onboarded(self) -> Iterator[str]:
         for name, member in self.policy.members.items():
@@ -377,11 +395,15 @@ class Application:
             return  # what was to end has not: nothing begins
         self._topics.apply()
         doing.took("TOPIC")
+        if not self._scoped:
+            self._apply_users()
         keys = self._keys if self._scoped else self._apply_bundles()
         doing.took("USER")
         doing.applied.directory_version, doing.applied.draft = self._apply_directory(keys)
         doing.took("DIRECTORY")
         if doing.acls(self._change(delete=changes.lifted)) and doing.acls(self._change(create=changes.new)):
+            if not self._scoped:
+                self._write_bundles(lambda login: login in _WORKED_WITH)
             doing.took("POLICY", "SIGHT", "DIRECT")
             doing.ended = True
 
@@ -391,26 +413,36 @@ class Application:
         there = self.live.union(self.changes.replacing)
         return verb.upper(), change_acls(self.acl_client, **rows, live=there) if asked else {}
 
-    def _apply_bundles(self) -> list[MemberKey]:
-        """Bundles, keys and Kafka users of the members' logins and of our services. Returns all signing keys."""
+    def _apply_users(self) -> None:
+        """Kafka users of the members' logins and of our services: first the user, then the bundle."""
         credentials: dict[str, Credential] = {}
-        there = {*self._logins()}
-        made = False
         for folder, config in self._bundles():
-            if config.login not in there:
-                continue
-            bundle, fresh = self._store.bundle(folder, config, self._ca_pem)
+            credential, fresh = self._store.credential(folder, config)
+            if fresh or config.login not in self._users:
+                credentials[config.login] = credential
+        set_users(self._admin, credentials)
+
+    def _apply_bundles(self) -> list[MemberKey]:
+        """Bundles and keys. Returns all signing keys."""
+        made = False
+        for folder, config in self._write_bundles(lambda login: login not in _WORKED_WITH):
             signs = config.login in SIGNERS
             if signs or not (config.login in SERVICE_ROWS or self._store.takes_part(config.login)):
                 made |= self._store.make_key(folder, config.member)
-            if fresh or config.login not in self._users:
-                password = read_secret(bundle.path / PASSWORD).decode().strip()
-                credentials[config.login] = Credential(bundle.config.mechanism, password)
-        set_users(self._admin, credentials)
         self._store.give_token_keys(self.policy)
         return self._store.known_keys(self.policy) if made else self._keys
 
+    def _write_bundles(self, of: Callable[[str], bool]) -> list[tuple[Path, BundleConfig]]:
+        found = [(folder, config) for folder, config in self._bundles() if of(config.login)]
+        for folder, config in found:
+            self._store.bundle(folder, config, self._ca_pem)
+        return found
+
     def _bundles(self) -> Iterator[tuple[Path, BundleConfig]]:
+        there = {*self._logins()}
+        return ((folder, config) for folder, config in self._all_bundles() if config.login in there)
+
+    def _all_bundles(self) -> Iterator[tuple[Path, BundleConfig]]:
         for service in SERVICE_ROWS:
             signer = SIGNERS.get(service, EXCHANGE)
             yield self._store.service(service), self._bundle_config(service, signer, EXCHANGE, "eu")

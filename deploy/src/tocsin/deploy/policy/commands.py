@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 import typer
 
 from tocsin.consumers.acl import AclSet
-from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.errors import PolicyInvalid
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, console, show
 from tocsin.deploy.policy.apply import ADMINISTRATOR, Application, Applied, apply_policy, plan_policy, said_clearly
@@ -20,7 +19,9 @@ from tocsin.deploy.policy.journal import Journal, Step, acl_name
 from tocsin.deploy.policy.plan import WIDENS, Plan, approve, load_approvals, save_approval
 from tocsin.deploy.policy.policy_files import PolicyFiles, read_files, read_policy
 from tocsin.deploy.policy.prove import Finding, findings
+from tocsin.deploy.policy.rows import POLICY
 from tocsin.deploy.policy.sight import Seen, look, missing, seen_by
+from tocsin.deploy.policy.working_as import working_as
 from tocsin.schemas.errors import NameInvalid
 from tocsin.schemas.names import AlertTopic
 from tocsin.schemas.signing import SigningKey
@@ -105,7 +106,7 @@ def plan(
     """
     policy, meant = sound(files)
     with busy("planning"):
-        planned = plan_policy(policy, LocalCluster(home).admin(), home, by=by, make_keys=make_keys, meant=meant)
+        planned = plan_policy(policy, working_as(POLICY, home), home, by=by, make_keys=make_keys, meant=meant)
     show([step_row(step) for step in (*planned.steps, *planned.later)], output, title="would change, or will by itself")
     warn(planned.warnings)
     if out is not None:
@@ -178,11 +179,11 @@ def apply(
     policy, meant = sound(files)
     planned = None if saved is None else Plan.load(saved)
     approvals = [] if saved is None else [*load_approvals(saved)]
-    admin = LocalCluster(home).admin()
+    bundle = working_as(POLICY, home)
     with busy("applying"):
         applied = apply_policy(
             policy,
-            admin,
+            bundle,
             home,
             by=by,
             plan=planned,
@@ -317,10 +318,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def application_of(policy: Policy, home: Path) -> Application:
-    """What applying `policy` now would meet. Raises PolicyNotApplied."""
+def application_of(policy: Policy, home: Path, login: str = POLICY) -> Application:
+    """What applying `policy` now would meet, seen by the service `login`. Raises PolicyNotApplied."""
     with said_clearly("the cluster cannot be asked"):
-        return Application(policy, LocalCluster(home).admin(), home)
+        return Application(policy, working_as(login, home), home)
 
 
 def checked_topic(text: str) -> AlertTopic:

@@ -46,9 +46,12 @@ def differences(application: Application) -> Iterator[Difference]:
             yield Difference(Kind.BREAK_GLASS, f"{one.member} {one.topic}", one.text)
     for breach in breaches(application.policy, AclSet(application.live)):
         yield Difference(Kind.BREACH, breach.text, f"invariant {breach.invariant}")
-    for step in application.plan().steps:
+    steps = application.plan().steps
+    for step in steps:
         if step.what not in WIDENS:
             yield Difference(_KINDS[step.action], f"{step.what.lower()} {step.name}", ", ".join(step.reasons))
+    for login in sorted({*application.lost_logins()}.difference(step.name for step in steps if step.what == "USER")):
+        yield Difference(Kind.MISSING, f"user {login}", "its member has keys in the directory")
     known = {*application.desired.rows, *application.changes.removed}
     for row in sorted(application.live - known, key=AclRow.text):
         if _concerns_us(row):

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from tocsin.consumers.acl import AclSet
-from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.observing.options import AddressOption, CertificateOption, KeyOption, PortOption
 from tocsin.deploy.observing.port import LOCAL, PortOptions
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
@@ -35,8 +34,9 @@ from tocsin.deploy.policy.drift import differences
 from tocsin.deploy.policy.emergency import LIFE_MAX, break_glass
 from tocsin.deploy.policy.policy_files import read_policy
 from tocsin.deploy.policy.prove import breaches
-from tocsin.deploy.policy.rows import CANARY
+from tocsin.deploy.policy.rows import CANARY, DRIFT, POLICY
 from tocsin.deploy.policy.watching import DriftMetrics, TickMetrics, Told
+from tocsin.deploy.policy.working_as import working_as
 from tocsin.deploy.serving import serve
 from tocsin.schemas.bundle import Bundle
 
@@ -97,7 +97,7 @@ def drift(
 
         def look() -> None:
             with said_clearly("the cluster cannot be asked"):
-                found = [*differences(application_of(read_policy(*files), home))]
+                found = [*differences(application_of(read_policy(*files), home, DRIFT))]
             told.differences(found)
             metrics.drift(found)
 
@@ -111,7 +111,7 @@ def drift(
         )
         return
     with said_clearly("the cluster cannot be asked"):
-        found = [*differences(application_of(policy, home))]
+        found = [*differences(application_of(policy, home, DRIFT))]
     show([{"kind": one.kind.value, "what": one.what, "why": one.why} for one in found], output, title="drift")
     if found:
         raise typer.Exit(CHANGES)
@@ -134,13 +134,13 @@ def tick_policy(
     --metrics-port: it then ends on Ctrl-C or SIGTERM, once the look under way is done.
     """
     log_beside_output()
-    admin = LocalCluster(home).admin()
+    bundle = working_as(POLICY, home)
     if metrics_port is not None:
         metrics, told = TickMetrics(), Told()
 
         def look() -> None:
             policy = read_policy(*files)
-            tick(policy, admin, home)
+            tick(policy, bundle, home)
             found = _endings(policy, home)
             told.endings(found, datetime.now(UTC))
             metrics.tick(found)
@@ -155,7 +155,7 @@ def tick_policy(
         )
         return
     policy = read_policy(*files)
-    show_applied(tick(policy, admin, home), output)
+    show_applied(tick(policy, bundle, home), output)
     now = datetime.now(UTC)
     soon = [(one, one.warning_days(now)) for one in _endings(policy, home)]
     rows = [
@@ -171,7 +171,7 @@ def _endings(policy: Policy, home: Path) -> list[Ending]:
     directory = application.directory.directory if application.directory else None
     found = endings(policy, directory, application.journal.glass, application.now)
     with said_clearly("the cluster cannot be asked"):
-        found += certificates(LocalCluster(home).admin())
+        found += certificates(working_as(POLICY, home))
     return sorted(found, key=lambda one: one.ends)
 
 
@@ -191,6 +191,6 @@ def break_glass_for(
     """
     until = datetime.now(UTC) + timedelta(hours=hours)
     glass = BreakGlass(member, checked_topic(topic).name, by, why, until.replace(microsecond=0))
-    applied = break_glass(read_policy(*files), LocalCluster(home).admin(), home, glass)
+    applied = break_glass(read_policy(*files), working_as(POLICY, home), home, glass)
     show_applied(applied, output)
     typer.echo(f"BREAK-GLASS: {glass.member} sees {glass.topic}: {glass.text}", err=True)

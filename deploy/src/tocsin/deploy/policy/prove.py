@@ -15,7 +15,7 @@ from typing import Final
 from tocsin.consumers.acl import WILDCARD, WILDCARD_PRINCIPAL, AclRow, AclSet
 from tocsin.deploy.policy.compile import Desired, compile_policy, member_of
 from tocsin.deploy.policy.document import Expectation, Invariant, Policy
-from tocsin.deploy.policy.rows import FANOUT, USER
+from tocsin.deploy.policy.rows import FANOUT, POLICY, USER
 from tocsin.deploy.policy.sight import look, missing
 from tocsin.deploy.policy.yaml_file import Place
 from tocsin.schemas.names import DELIVERY_HOST, AlertTopic, inbox_topic, ledger_topic
@@ -25,6 +25,8 @@ STRANGER: Final = f"{USER}anybody else"
 ELSEWHERE: Final = "198.51.100.1"
 """An address that no ACL names (RFC 5737)."""
 _TRUSTED: Final = frozenset({f"{USER}{FANOUT}"})
+# whose work it is; that it reads nothing by them is not trusted
+_CHANGES_ACLS: Final = f"{USER}{POLICY}"
 _OUTSIDE: Final = "is no member's login, so nobody answers for it"
 
 
@@ -66,7 +68,8 @@ class _Ways:
         self._sighted: dict[str, dict[str, AclRow]] = {}
         self._members = members
         on_cluster = AclSet(row for row in acls.rows if row.resource_type == "CLUSTER")
-        altering = {who: self._may(on_cluster, who, "ALTER", "CLUSTER", "kafka-cluster") for who in self._principals}
+        others = [who for who in self._principals if who != _CHANGES_ACLS]
+        altering = {who: self._may(on_cluster, who, "ALTER", "CLUSTER", "kafka-cluster") for who in others}
         self._altering = {who: rule for who, rule in altering.items() if rule is not None}
         self._inboxes = {name: self._readers(inbox_topic(name)) for name in policy.members}
         self._ledgers = {place: self._readers(ledger_topic(place)) for place in policy.jurisdictions()}

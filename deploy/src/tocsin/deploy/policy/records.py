@@ -33,7 +33,8 @@ def read_all(admin_bundle: Bundle, topic: str) -> list[Published]:
     consumer = Consumer(
         {
             **admin_bundle.kafka_config(),
-            "group.id": "admin.reader",
+            # a group is asked for, though none is joined
+            "group.id": f"{admin_bundle.config.login}.reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             # the end is told by an answer that waited so long for more

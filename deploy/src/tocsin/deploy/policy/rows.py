@@ -26,12 +26,18 @@ from tocsin.schemas.names import (
 FANOUT: Final = "fanout"
 AUDITOR: Final = "auditor"
 SHIPPER: Final = "shipper"
+# what the policy tool works with once there is a policy, and what only looks
+POLICY: Final = "policy"
+DRIFT: Final = "drift"
 # a login without rights, to see that none are given to everyone
 CANARY: Final = "canary"
 ANY_HOST: Final = "*"
 USER: Final = "User:"
 SIGNERS: Final[Mapping[str, str]] = {FANOUT: EXCHANGE, SEALER: SEALER}
 """The services that sign, by login, and whose their keys are in the directory."""
+MANAGED: Final = ("alerts.", "audit.", "inbox.", "ledger.", "outbox.", DIRECTORY_TOPIC)
+"""The topics that a policy makes, by name or prefix."""
+_CLUSTER: Final = "kafka-cluster"
 # the work of a member's logins
 RECEIVING: Final = ("all", "receive")
 PUBLISHING: Final = ("all", "publish")
@@ -70,7 +76,7 @@ def fanout_rows(lanes: Collection[str]) -> Iterator[AclRow]:
         yield acl_row(FANOUT, "READ", "TOPIC", topic)
     yield acl_row(FANOUT, "WRITE", "TRANSACTIONAL_ID", "fanout.")
     yield acl_row(FANOUT, "READ", "GROUP", "fanout.")
-    yield acl_row(FANOUT, "DESCRIBE", "CLUSTER", "kafka-cluster")
+    yield acl_row(FANOUT, "DESCRIBE", "CLUSTER", _CLUSTER)
 
 
 def sealer_rows(lanes: Collection[str]) -> Iterator[AclRow]:
@@ -98,11 +104,40 @@ def auditor_rows(lanes: Collection[str]) -> Iterator[AclRow]:
     yield group_row(AUDITOR)
 
 
+def policy_rows(_lanes: Collection[str]) -> Iterator[AclRow]:
+    """What the policy tool needs: to make topics, settings, users and ACLs, and to say so. It reads no alert.
+
+    ALTER on the cluster is the right to change any ACL and any password: it could give itself all that it has not.
+    """
+    for name in MANAGED:
+        for operation in ("CREATE", "DESCRIBE", "ALTER_CONFIGS"):
+            yield acl_row(POLICY, operation, "TOPIC", name)
+    for topic in (DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC):
+        for operation in ("WRITE", "READ"):
+            yield acl_row(POLICY, operation, "TOPIC", topic)
+    yield group_row(POLICY)
+    # not ALTER_CONFIGS, which quotas need: who has that can turn off the brokers' access log
+    yield acl_row(POLICY, "ALTER", "CLUSTER", _CLUSTER)
+
+
+def drift_rows(_lanes: Collection[str]) -> Iterator[AclRow]:
+    """What who compares the cluster with the policy needs: to look at what the policy made, and to change nothing."""
+    for name in MANAGED:
+        for operation in ("DESCRIBE", "DESCRIBE_CONFIGS"):
+            yield acl_row(DRIFT, operation, "TOPIC", name)
+    for topic in (DIRECTORY_TOPIC, POLICY_AUDIT_TOPIC):
+        yield acl_row(DRIFT, "READ", "TOPIC", topic)
+    yield group_row(DRIFT)
+    yield acl_row(DRIFT, "DESCRIBE", "CLUSTER", _CLUSTER)
+
+
 SERVICE_ROWS: Final[Mapping[str, Callable[[Collection[str]], Iterator[AclRow]]]] = {
     FANOUT: fanout_rows,
     SEALER: sealer_rows,
     AUDITOR: auditor_rows,
     SHIPPER: shipper_rows,
+    POLICY: policy_rows,
+    DRIFT: drift_rows,
     CANARY: lambda _: iter(()),
 }
 """What each service of the exchange needs to work on lanes, by its login."""

@@ -15,6 +15,7 @@ from tocsin.deploy.policy.document import POLICE, Policy
 from tocsin.deploy.policy.member_keys import KEYS, MemberKeys
 from tocsin.deploy.policy.passwords import Passwords
 from tocsin.deploy.policy.rows import SIGNERS
+from tocsin.deploy.policy.users import Credential
 from tocsin.schemas.bundle import (
     CA,
     CONFIG,
@@ -26,7 +27,7 @@ from tocsin.schemas.bundle import (
     write_bundle,
 )
 from tocsin.schemas.directory import ROOT_SIGNER
-from tocsin.schemas.files import read_file, read_secret, write_file
+from tocsin.schemas.files import SECRET_MODE, read_file, read_secret, write_file
 from tocsin.schemas.signing import SigningKey, key_id_of
 from tocsin.schemas.tokens import Plane, TokenKey, read_token_keys, write_token_keys
 
@@ -183,22 +184,32 @@ class SecretStore:
         return [MemberKey(member, SigningKey.load(path, member).public)] if path.exists() else []
 
     def bundle(self, folder: Path, config: BundleConfig, ca_pem: bytes) -> tuple[Bundle, bool]:
-        """Write a bundle. Returns it, and whether its password is new and has to be set in Kafka.
+        """Write a bundle. Returns it, and whether its password is new and has to be set in Kafka."""
+        credential, fresh = self.credential(folder, config)
+        config = config.model_copy(update={"mechanism": credential.mechanism})
+        return write_bundle(folder, config, password=credential.password, ca_pem=ca_pem), fresh
 
-        The mechanism of a password that is there already stays.
+    @staticmethod
+    def credential(folder: Path, config: BundleConfig) -> tuple[Credential, bool]:
+        """The password of a bundle, made when missing, before there need be a bundle; and whether it was made.
+
+        The mechanism of a bundle that is there already stays.
         """
-        fresh = not (folder / PASSWORD).exists()
-        if not fresh and (folder / CONFIG).exists():
-            config = _by_mechanism_of(Bundle.load(folder), config)
-        password = secrets.token_urlsafe(24) if fresh else read_secret(folder / PASSWORD).decode().strip()
-        return write_bundle(folder, config, password=password, ca_pem=ca_pem), fresh
+        path = folder / PASSWORD
+        fresh = not path.exists()
+        if fresh:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_file(path, secrets.token_urlsafe(24).encode() + b"\n", mode=SECRET_MODE)
+        there = Bundle.load(folder).config if (folder / CONFIG).exists() else config
+        return Credential(there.mechanism, read_secret(path).decode().strip()), fresh
 
     def outdated(self, folder: Path, config: BundleConfig, ca_pem: bytes) -> bool:
         """Whether a bundle is there and would be written otherwise now: other brokers, roots or authorities."""
         if not (folder / CONFIG).exists():
             return False
         bundle = Bundle.load(folder)
-        return bundle.config != _by_mechanism_of(bundle, config) or read_file(folder / CA) != ca_pem
+        by = config.model_copy(update={"mechanism": bundle.config.mechanism})
+        return bundle.config != by or read_file(folder / CA) != ca_pem
 
     def token_keys(self, plane: Plane) -> tuple[TokenKey, ...]:
         """The token keys of a plane, made when missing. They are the members', not the exchange's."""
@@ -241,10 +252,6 @@ class SecretStore:
         path = self.member(login) / TOKEN_KEYS
         if not path.exists() or read_token_keys(path) != keys:
             write_token_keys(path, keys)
-
-
-def _by_mechanism_of(bundle: Bundle, config: BundleConfig) -> BundleConfig:
-    return config.model_copy(update={"mechanism": bundle.config.mechanism})
 
 
 def _next_token_key(plane: Plane, known: Sequence[TokenKey]) -> TokenKey:

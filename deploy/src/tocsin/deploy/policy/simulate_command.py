@@ -13,7 +13,6 @@ import typer
 from pydantic import ValidationError
 
 from tocsin.consumers.exchange_reader import ExchangeReader
-from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.commands.checks import checked_position
 from tocsin.deploy.errors import AlertNotTaken
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, console, log_beside_output, show
@@ -24,8 +23,9 @@ from tocsin.deploy.policy.document import Policy
 from tocsin.deploy.policy.journal import read_journal
 from tocsin.deploy.policy.plan import Plan
 from tocsin.deploy.policy.policy_files import read_policy
-from tocsin.deploy.policy.rows import FANOUT
+from tocsin.deploy.policy.rows import FANOUT, POLICY
 from tocsin.deploy.policy.simulate import Candidate, Outcome, Recipient, Rules, after, recipients, simulate
+from tocsin.deploy.policy.working_as import working_as
 from tocsin.producers.imports.rows import refusal_of
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.codec import decode
@@ -80,7 +80,7 @@ def _rules(exchange: ExchangeReader) -> Rules:
 
 
 def _rules_after(exchange: ExchangeReader, policy: Policy, home: Path, plan: Plan) -> Rules:
-    effective = read_journal(LocalCluster(home).admin()).effective(policy)
+    effective = read_journal(working_as(POLICY, home)).effective(policy)
     directory = would_be(effective, exchange.directory)
     return Rules(after(plan, exchange.sight), directory, exchange.asked(directory), exchange.holds)
 
