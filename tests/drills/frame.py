@@ -113,10 +113,7 @@ class Exchange:
 
     def owners(self) -> dict[str, str]:
         """Which host took each lane last."""
-        taken = (line for line in self.world.log().splitlines() if "lane_taken" in line)
-        pairs = (dict(word.split("=", 1) for word in line.split() if "=" in word) for line in taken)
-        # the last line may be half written
-        return {pair["lane"]: pair["worker"] for pair in pairs if {"lane", "worker"} <= pair.keys()}
+        return {one["lane"]: one["worker"] for one in self.world.events("lane_taken")}
 
     def shared(self) -> bool:
         """Whether each host has a lane."""
