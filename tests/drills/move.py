@@ -7,12 +7,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import TopicCollection
-
 from tests.drills.evidence import Evidence
 from tests.drills.frame import HOSTS, KEPT, READER, DrillFailed, Exchange, Step, drill_policy
 from tests.drills.load import Reader
 from tests.world import World, tocsin, wait_until
+from tocsin.consumers.topics_reader import topic_ids
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.bundle import CA, CLIENT_PROPERTIES, CONFIG, PASSWORD, Bundle
 
@@ -72,9 +71,8 @@ def _move(exchange: Exchange, old: World) -> None:
 
 
 def _ids(world: World) -> dict[str, str]:
-    """What the ledgers say of the topics that they are about."""
-    listed = world.admin().describe_topics(TopicCollection(world.topics("alerts.") + world.topics("inbox.")))
-    return {name: str(future.result().topic_id) for name, future in listed.items()}
+    """The ids of the topics that ledgers name."""
+    return topic_ids(world.admin(), [*world.topics("alerts."), *world.topics("inbox.")])
 
 
 def _sealed(world: World) -> Path:

@@ -33,6 +33,8 @@ CLOSED: Final = AclRow("TOPIC", "*", "LITERAL", "User:*", "*", "WRITE", "DENY")
 """By this nobody but super users writes to the old cluster any more."""
 MIN_ISR: Final = "min.insync.replicas"
 STAMPS: Final = "message.timestamp.type"
+LEFT_S: Final = 20.0
+"""The group misses a fan-out that has a name, and was stopped, some seconds later."""
 RECORD_BYTES_MAX: Final = 2_200_000
 TAIL: Final = 10_000
 """So many offsets at the end of a record are looked through first, for its last decision."""
@@ -83,8 +85,11 @@ class Old(Cluster):
 
     def check_no_fanout(self) -> None:
         """Make sure that no fan-out runs. Raises MoveRefused."""
-        if self._fanouts():
-            raise MoveRefused("a fan-out runs on the old cluster, or was killed a moment ago: stop it, and try again")
+        deadline = time.monotonic() + LEFT_S
+        while self._fanouts():
+            if time.monotonic() > deadline:
+                raise MoveRefused("a fan-out runs on the old cluster: stop it, and try again")
+            time.sleep(0.5)
 
     def check_still(self, topics: Iterable[str]) -> None:
         """Make sure that nothing is half written. Raises MoveRefused."""
