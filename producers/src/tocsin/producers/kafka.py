@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -81,7 +82,7 @@ class KafkaWriter:
 
     def poll(self, timeout_s: float) -> None:
         """Report what is done, waiting up to `timeout_s` for the first."""
-        self._producer.poll(timeout_s)
+        self._served(lambda: self._producer.poll(timeout_s))
         if self._fatal is not None:
             self._purge()
             self._producer = Producer(self._config)
@@ -89,7 +90,7 @@ class KafkaWriter:
 
     def flush(self, timeout_s: float) -> int:
         """Wait until the brokers have answered for everything."""
-        return self._producer.flush(timeout_s)
+        return self._served(lambda: self._producer.flush(timeout_s))
 
     def close(self) -> None:
         """Report everything as not done and forget it; some of it may have been written all the same."""
@@ -97,7 +98,21 @@ class KafkaWriter:
 
     def _purge(self) -> None:
         self._producer.purge()
-        self._producer.flush(_PURGE_S)
+        deadline = time.monotonic() + _PURGE_S
+        # what is fatal may be told here again, before the rest is reported
+        while self._served(lambda: self._producer.flush(_PURGE_S)) and time.monotonic() < deadline:
+            pass
+
+    def _served(self, call: Callable[[], int]) -> int:
+        """What a call says that reports to call-backs. What is fatal is raised there, with or without an `error_cb`."""
+        try:
+            return call()
+        except (KafkaException, SystemError) as failure:
+            cause = failure if isinstance(failure, KafkaException) else failure.__cause__
+            if not isinstance(cause, KafkaException) or not cause.args[0].fatal():
+                raise
+            self._fatal = _failure(cause.args[0])
+            return len(self._producer)
 
 
 def _failure(error: KafkaError) -> Failure:
