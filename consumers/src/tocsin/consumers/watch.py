@@ -32,7 +32,11 @@ log = structlog.get_logger()
 
 # An admin client asks one broker only, the controller that it knows, and looks for another every five minutes: were
 # that broker to die, ACLs could not be read for as long (measured; and it spins meanwhile).
-ADMIN: Final = {"topic.metadata.refresh.interval.ms": 1_000}
+ADMIN: Final[Mapping[str, int | bool]] = {
+    "topic.metadata.refresh.interval.ms": 1_000,
+    # else librdkafka (2.16) connects without a pause, a thousand times a second, while whom it is to ask is down
+    "enable.sparse.connections": False,
+}
 
 
 class Look(NamedTuple):
