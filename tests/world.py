@@ -20,6 +20,7 @@ import yaml
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from tocsin.consumers.watch import ADMIN
 from tocsin.deploy.cli import main
 from tocsin.deploy.cluster.local import LIGHT, LocalCluster
 from tocsin.deploy.policy.apply import apply_policy
@@ -85,8 +86,7 @@ class World:
 
     def admin(self) -> AdminClient:
         """The administrator's client."""
-        # one that soon finds another broker when the one that it asks dies
-        return AdminClient({**self.cluster.admin_config(), "topic.metadata.refresh.interval.ms": 1_000})
+        return AdminClient({**self.cluster.admin_config(), **ADMIN})
 
     def set_topics(self, topics: Iterable[str], settings: Mapping[str, str]) -> None:
         """Give `topics` these settings, over what the policy says."""
@@ -377,6 +377,12 @@ def small_policy(members: int = 4) -> dict[str, Any]:
         ],
         "transfers": [transfer("se", "de")],
     }
+
+
+def guarded_policy() -> dict[str, Any]:
+    """The same with an invariant: no ISP ever sees what is above GREEN."""
+    rule = {"id": "nobody-sees-amber", "says": "amber is for nobody", "above": "GREEN", "to": {"roles": ["isp"]}}
+    return {**small_policy(), "invariants": [rule]}
 
 
 def agreement(name: str, places: list[str], members: list[str], **other: Any) -> dict[str, Any]:

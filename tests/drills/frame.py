@@ -20,7 +20,7 @@ from tests.drills.clock import BEFORE_S, Trip, going_on, pace, recovery
 from tests.drills.evidence import Copy, Evidence, Sees, Written, faults, planted
 from tests.drills.load import Member, Reader
 from tests.load import source
-from tests.world import World, is_copy, small_policy, wait_until
+from tests.world import World, is_copy, small_policy, tocsin, wait_until
 from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.schemas.codec import decode
 
@@ -98,8 +98,7 @@ class Exchange:
         """Start everything but the load."""
         self.world.up()
         self.world.set_topics([*self.world.topics("inbox."), *self.world.topics("ledger.")], KEPT)
-        for name in HOSTS:
-            self.start_fanout(name)
+        self.start_fanouts()
         wait_until(self.shared, 180, lambda: f"a lane for each host:\n{self.world.log()[-3000:]}")
 
     def stop(self) -> None:
@@ -109,11 +108,32 @@ class Exchange:
         self.reader.stop()
         self.world.down(purge=False)
 
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    @property
+    def words(self) -> list[str]:
+        """Which policy and which home a command is about."""
+        return ["--policy", str(self.world.policy_file), "--home", str(self.home)]
+
+    def apply(self) -> None:
+        """`tocsin policy apply` of the policy file as it is."""
+        tocsin("policy", "apply", str(self.world.policy_file), "--home", str(self.home))
+
     # -- fan-out hosts -----------------------------------------------------------------------------------------------
 
     def start_fanout(self, name: str) -> None:
         """Start the fan-out of one host."""
         self.fanouts[name] = self.world.start_fanout(self.fanout, name=name, code=self.codes.get(name, HERE))
+
+    def start_fanouts(self) -> None:
+        """Start the fan-out of every host."""
+        for name in HOSTS:
+            self.start_fanout(name)
+
+    def stop_fanouts(self) -> None:
+        """Stop all of them in good order."""
+        self.world.stop_fanouts()
+        self.fanouts.clear()
 
     def owners(self) -> dict[str, str]:
         """Which host took each lane last."""

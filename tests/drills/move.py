@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.drills.evidence import Evidence
-from tests.drills.frame import HOSTS, KEPT, READER, DrillFailed, Exchange, Step, drill_policy
+from tests.drills.frame import KEPT, READER, DrillFailed, Exchange, Step, drill_policy
 from tests.drills.load import Reader
 from tests.world import World, tocsin, wait_until
 from tocsin.consumers.topics_reader import topic_ids
@@ -47,8 +47,7 @@ def _move(exchange: Exchange, old: World) -> None:
     try:
         new.cluster.up(3)
         fault = time.monotonic()
-        old.stop_fanouts()
-        exchange.fanouts.clear()
+        exchange.stop_fanouts()
         exchange.run(UNDECIDED_S)  # what is published now is decided on the other cluster
         exchange.earlier = old.decisions()
         shutil.copytree(_sealed(old), home / "sealer", dirs_exist_ok=True)
@@ -62,8 +61,7 @@ def _move(exchange: Exchange, old: World) -> None:
         new.down(purge=False)
         raise
     exchange.world = new
-    for name in HOSTS:
-        exchange.start_fanout(name)
+    exchange.start_fanouts()
     _send_bundles(exchange, old, new)
     exchange.recovered("moved", fault)
     if before.items() & _ids(new).items():

@@ -23,7 +23,7 @@ ROTATED = "hotline-se"
 def renew_passwords(exchange: Exchange) -> None:
     """A member's key and password, then the fan-out's password: each has two for a while."""
     world, home = exchange.world, ["--home", str(exchange.home)]
-    policy = ["--policy", str(world.policy_file), *home]
+    policy = exchange.words
     [member] = [one for one in exchange.members if one.name == ROTATED]
     # the member's own machine: at the secretariat its private key is forgotten
     member.folder = Path(shutil.copytree(member.folder, exchange.home / "elsewhere" / ROTATED))
@@ -71,7 +71,7 @@ def _trust(exchange: Exchange, authorities: bytes) -> None:
     cluster = exchange.world.cluster
     for place in (cluster.folder / "tls", cluster.admin().path, working_as(POLICY, exchange.home).path):
         (place / CA).write_bytes(authorities)
-    tocsin("policy", "apply", str(exchange.world.policy_file), "--home", str(exchange.home))
+    exchange.apply()
     exchange.roll_brokers()
     exchange.restart_clients()
 
@@ -84,7 +84,7 @@ def lose_a_root(exchange: Exchange) -> None:
 
     `reader-02` is suspended by the first directory and taken back by the last, which the new root has signed.
     """
-    roots, safe, words = exchange.home / "roots", exchange.home / "safe", _words(exchange)
+    roots, safe, words = exchange.home / "roots", exchange.home / "safe", exchange.words
     safe.mkdir(mode=0o700)
     for number, public in enumerate(exchange.world.member("reader-00").config.roots, 1):
         (roots / f"{number}.pub").write_text(public)
@@ -101,7 +101,7 @@ def lose_a_root(exchange: Exchange) -> None:
         tocsin("keys", "new", str(exchange.home / "new-root"), "--root", "3")
         shutil.copy(exchange.home / "new-root" / "3.pub", roots / "3.pub")
         (exchange.home / "new-root" / "3.pem").rename(safe / "3.pem")
-        tocsin("policy", "apply", str(exchange.world.policy_file), "--home", str(exchange.home))
+        exchange.apply()
         exchange.restart_clients()
         exchange.endured("new root 3 in all bundles, clients started again", begun)
         begun = time.monotonic()
@@ -111,16 +111,12 @@ def lose_a_root(exchange: Exchange) -> None:
         exchange.recovered("meanwhile, alerts", begun)
 
 
-def _words(exchange: Exchange) -> list[str]:
-    return ["--policy", str(exchange.world.policy_file), "--home", str(exchange.home)]
-
-
 def _sign(exchange: Exchange, *keys: Path) -> int:
     """Let these root keys sign the draft that waits, and publish it. Returns its version."""
     [draft] = (exchange.home / "directory").glob("*.draft")
     for key in keys:
         tocsin("directory", "sign", str(draft), "--root", str(key))
-    [published] = tocsin("directory", "publish", str(draft), *_words(exchange))
+    [published] = tocsin("directory", "publish", str(draft), *exchange.words)
     draft.unlink()
     return int(published["version"])
 

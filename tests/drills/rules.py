@@ -31,7 +31,7 @@ RATIO_MAX: Final = 3.0
 
 def lose_a_member(exchange: Exchange) -> None:
     """A member's key is stolen: suspended, revoked since an offset, all since then withdrawn from everybody."""
-    words = ["--policy", str(exchange.world.policy_file), "--home", str(exchange.home)]
+    words = exchange.words
     topic = f"alerts.{THIEF[-2:]}.site-taken-down.green"
     [thief] = [member for member in exchange.members if member.name == THIEF]
     # the thief's copy of the bundle
@@ -136,7 +136,7 @@ def undo_a_policy(exchange: Exchange) -> None:
 
 def _apply(exchange: Exchange, policy: dict[str, Any]) -> None:
     exchange.world.policy_file.write_text(yaml.safe_dump(policy))
-    tocsin("policy", "apply", str(exchange.world.policy_file), "--home", str(exchange.home))
+    exchange.apply()
 
 
 def _newest(exchange: Exchange, member: str) -> dict[str, int]:

@@ -31,8 +31,7 @@ def restore(exchange: Exchange) -> None:
     with exchange.load():
         exchange.run(BOTH_S)
     exchange.count()
-    world.stop_fanouts()
-    exchange.fanouts.clear()
+    exchange.stop_fanouts()
     world.cluster.down()
     for node in world.cluster.nodes:
         shutil.copytree(world.cluster.folder / f"broker-{node}" / "data", copy / f"broker-{node}")
@@ -41,8 +40,7 @@ def restore(exchange: Exchange) -> None:
         shutil.rmtree(world.cluster.folder / f"broker-{node}" / "data")
         shutil.copytree(copy / f"broker-{node}", world.cluster.folder / f"broker-{node}" / "data")
     world.cluster.up(3)
-    for name in HOSTS:
-        exchange.start_fanout(name)
+    exchange.start_fanouts()
     exchange.steps.append(Step("data put back, brokers up", time.monotonic() - begun))
     with exchange.load():
         exchange.run(BOTH_S)

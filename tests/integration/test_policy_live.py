@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.load import TOPIC
-from tests.world import World, agreement, small_policy
+from tests.world import World, agreement, guarded_policy, small_policy
 from tocsin.consumers.acl import AclRow, AclSet
 from tocsin.deploy.cli import app
 from tocsin.deploy.errors import PlanRefused, PolicyInvalid, TocsinDeployError
@@ -32,11 +32,7 @@ AMBER = "alerts.se.site-taken-down.amber"
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A cluster whose ACLs and policy these tests change; nobody fans out."""
-    policy = small_policy()
-    policy["invariants"] = [
-        {"id": "nobody-sees-amber", "says": "amber is for nobody", "above": "GREEN", "to": {"roles": ["isp"]}}
-    ]
-    made = World(tmp_path_factory.mktemp("policy") / "home", policy)
+    made = World(tmp_path_factory.mktemp("policy") / "home", guarded_policy())
     try:
         made.up()
         yield made

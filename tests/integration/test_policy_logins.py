@@ -12,7 +12,7 @@ import yaml
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tests.load import TOPIC, publish
-from tests.world import World, agreement, small_policy, takedown, tocsin
+from tests.world import World, agreement, guarded_policy, small_policy, takedown, tocsin
 from tocsin.consumers.acl import AclRow
 from tocsin.deploy.policy.acls import create_acls, delete_acls, read_acls
 from tocsin.deploy.policy.rows import acl_row
@@ -49,11 +49,7 @@ class Coalition:
 @pytest.fixture(scope="module")
 def coalition(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coalition]:
     """A new cluster, to which the administrator has applied the first policy."""
-    policy = small_policy()
-    policy["invariants"] = [
-        {"id": "nobody-sees-amber", "says": "amber is for nobody", "above": "GREEN", "to": {"roles": ["isp"]}}
-    ]
-    world = World(tmp_path_factory.mktemp("logins") / "home", policy)
+    world = World(tmp_path_factory.mktemp("logins") / "home", guarded_policy())
     try:
         world.cluster.up()
         files = [str(world.policy_file), "--home", str(world.home), "--make-member-keys"]

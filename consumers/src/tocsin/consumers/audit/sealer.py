@@ -178,8 +178,10 @@ class Sealer:
         """The log of a topic; None when it cannot be gone on with, which is said once."""
         try:
             signer = Signer(origin_of(self._coalition, topic), self._key)
-            found = TopicLog(self._state / topic, topic_id, signer, self._bounds(topic) if self._moved else None)
-            self._refuse_gap(topic, found)
+            firsts, ends = self._reader.bounds([topic])
+            oldest, end = firsts[topic], ends[topic]
+            found = TopicLog(self._state / topic, topic_id, signer, (oldest, end) if self._moved else None)
+            _refuse_gap(topic, found, oldest)
         except LogInvalid as failure:
             reason = str(failure)
         else:
@@ -190,19 +192,6 @@ class Sealer:
             log.error("log_refused", topic=topic, reason=reason)
         self.refused[topic] = reason
         return None
-
-    def _bounds(self, topic: str) -> tuple[int, int]:
-        firsts, ends = self._reader.bounds([topic])
-        return firsts[topic], ends[topic]
-
-    def _refuse_gap(self, topic: str, found: TopicLog) -> None:
-        oldest, _ = self._bounds(topic)
-        if 0 < found.next_offset < oldest:
-            found.close()
-            raise LogInvalid(
-                f"{topic}: the records from offset {found.next_offset} to {oldest} were deleted before they were"
-                " sealed; the log cannot go on without them"
-            )
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -236,3 +225,12 @@ class Sealer:
             one.close()
         self._reader.close()
         self._writer.close()
+
+
+def _refuse_gap(topic: str, found: TopicLog, oldest: int) -> None:
+    if 0 < found.next_offset < oldest:
+        found.close()
+        raise LogInvalid(
+            f"{topic}: the records from offset {found.next_offset} to {oldest} were deleted before they were"
+            " sealed; the log cannot go on without them"
+        )

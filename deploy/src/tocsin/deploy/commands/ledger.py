@@ -11,12 +11,12 @@ from tocsin.consumers.rebuild.ledgers import Comparison, Difference
 from tocsin.consumers.rebuild.reader import LaneReader, Said
 from tocsin.consumers.rebuild.writer import write_ledger
 from tocsin.consumers.withdrawals_reader import lanes
+from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.commands.checks import checked_lanes
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, log_beside_output, show
 from tocsin.schemas.bundle import Bundle
 
 DIFFERENT = 3
-ADMIN = "admin"
 READINGS = 3
 """A lane that works on may be met between two of its changes: what differs is read again."""
 
@@ -46,7 +46,7 @@ def rebuild(
     failed, 2 usage.
     """
     log_beside_output()
-    bundle = Bundle.load(home / "services" / ADMIN)
+    bundle = LocalCluster(home).admin()
     of_lanes = checked_lanes(asked, lanes(bundle), "LANE")
     if not check:
         for lane in of_lanes:

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
+from tocsin.deploy.cluster.local import LocalCluster
 from tocsin.deploy.moving.move import move as move_exchange
 from tocsin.deploy.output import HOME, HomeOption, Output, OutputOption, busy, log_beside_output, show
 from tocsin.schemas.bundle import Bundle
-
-ADMIN = "admin"
 
 
 def move(
@@ -23,10 +22,10 @@ def move(
     """For the operator: close the old cluster to all who write, and carry the exchange to the new one of --home.
 
     The fan-out is stopped, and no policy was applied to the new cluster yet: `tocsin policy apply` follows. Where it
-    was interrupted, it is run again; a cluster that is in use is refused. See docs/drills.md, "The cluster is lost".
+    was interrupted, it is run again; a cluster that is in use is refused. See docs/drills.md, "The exchange moves".
     """
     log_beside_output()
-    source, target = Bundle.load(old), Bundle.load(home / "services" / ADMIN)
+    source, target = Bundle.load(old), LocalCluster(home).admin()
     with busy("moving") as status:
         moved = move_exchange(source, target, lambda what: status.update(f"{what} ..."))
     show([one._asdict() for one in moved], output, title="topics of the new cluster")

@@ -15,7 +15,7 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, OffsetSpec, ResourceType
 
 from tocsin.consumers.acl import AclRow
 from tocsin.consumers.acl_client import acl_client
@@ -25,13 +25,13 @@ from tocsin.consumers.topics_reader import TopicsReader, topic_ids, topic_names
 from tocsin.deploy.errors import MoveRefused
 from tocsin.deploy.moving.carried import INBOXES, Put, There, Way, way_of
 from tocsin.deploy.policy.acls import WAIT_S, create_acls, read_acls
-from tocsin.deploy.policy.compile import replication
+from tocsin.deploy.policy.compile import Topic
+from tocsin.deploy.policy.topics import Topics
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 
 CLOSED: Final = AclRow("TOPIC", "*", "LITERAL", "User:*", "*", "WRITE", "DENY")
 """By this nobody but super users writes to the old cluster any more."""
-MIN_ISR: Final = "min.insync.replicas"
 STAMPS: Final = "message.timestamp.type"
 LEFT_S: Final = 20.0
 """The group misses a fan-out that has a name, and was stopped, some seconds later."""
@@ -94,7 +94,8 @@ class Old(Cluster):
     def check_still(self, topics: Iterable[str]) -> None:
         """Make sure that nothing is half written. Raises MoveRefused."""
         places = [TopicPartition(topic, 0) for topic in topics]
-        committed, all_of = (self._ends(places, level) for level in IsolationLevel)
+        levels = (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+        committed, all_of = (self._ends(places, level) for level in levels)
         open_ones = sorted(topic for topic, end in committed.items() if end != all_of[topic])
         if open_ones:
             raise MoveRefused(f"{open_ones[0]}: a transaction is open on the old cluster; try again in half a minute")
@@ -173,17 +174,14 @@ class New(Cluster):
 
     def make(self, settings: Mapping[str, Mapping[str, str]], ways: Mapping[str, Way]) -> None:
         """Make the topics that are missing, with these settings; what lies at old offsets keeps its time."""
-        copies, min_isr = replication(len(self._admin.list_topics(timeout=WAIT_S).brokers))
-        there = {*topic_names(self._admin)}
-        made: list[NewTopic] = []
-        for topic in sorted(settings.keys() - there):
-            own = {**settings[topic], MIN_ISR: str(min_isr)}
-            if ways[topic] is not Way.PACKED:
-                own[STAMPS] = "CreateTime"
-            made.append(NewTopic(topic, num_partitions=1, replication_factor=copies, config=own))
-        for future in self._admin.create_topics(made, operation_timeout=WAIT_S).values() if made else ():
-            future.result(WAIT_S)
-        self._wait_for_leaders([one.topic for one in made])
+        topics = Topics(self._admin)
+        missing = [
+            Topic(name, own if ways[name] is Way.PACKED else {**own, STAMPS: "CreateTime"})
+            for name, own in sorted(settings.items())
+            if name not in topics
+        ]
+        topics.create(missing)
+        self._wait_for_leaders([topic.name for topic in missing])
 
     def _wait_for_leaders(self, topics: Sequence[str]) -> None:
         """Of a new topic a broker knows that it leads it a moment later than that it is there."""
