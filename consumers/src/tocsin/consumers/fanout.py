@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from tocsin.consumers.client_statistics import silent
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.entry import Headers
+from tocsin.consumers.errors import MembershipLost
 from tocsin.consumers.fanout_metrics import FanoutMetrics
 from tocsin.consumers.fanout_watch import Watch
 from tocsin.consumers.gains import GAINS_MAX
@@ -150,7 +151,11 @@ class Fanout:
         self._stop_asked.set()
 
     def run(self) -> None:
-        """Work until stopped."""
+        """Work until stopped.
+
+        Raises:
+            MembershipLost: the group has another member of this name, or takes this one for another.
+        """
         self._watch.start(self._looked)
         self._consumer.subscribe(
             [f"^{_LEDGER_PREFIX.replace('.', '[.]')}"],
@@ -192,8 +197,8 @@ class Fanout:
         message = self._consumer.poll(CONFIRM_POLL_S)
         self._answer()
         error = message.error() if message is not None else None
-        if error is not None and error.fatal():
-            raise KafkaException(error)
+        if error is not None:
+            _check_member(error)
         for lane, worker in list(self._lanes.items()):
             if worker.ending is not None:
                 self._ended(lane, worker.ending)
@@ -288,13 +293,24 @@ def refused_commit(failure: KafkaException) -> bool | None:
     """What a commit that failed says of the lane: it is not ours (False), or that cannot be said now (None).
 
     Raises:
-        KafkaException: `failure`, after which the client never is a member again. Nothing else says so later: `poll`
-            would return nothing, and the process live on without a lane.
+        MembershipLost: this client never is a member again.
     """
     error = cast("KafkaError", failure.args[0])
-    if error.fatal() or error.code() in _ENDING:
-        raise failure
+    _check_member(error)
     return None if error.code() in _PASSING else False
+
+
+def _check_member(error: KafkaError) -> None:
+    """Raise MembershipLost if this client never is a member again.
+
+    That is said once: later calls of `poll` return nothing, and the process would live on without a lane. And a message
+    from `poll` never calls its error fatal, only its code says so.
+    """
+    if error.fatal() or error.code() in _ENDING:
+        raise MembershipLost(
+            f"group {GROUP} no longer takes this process for its member ({error.str()}); start it again, and if it ends"
+            " like this once more, look for another fan-out with its --name"
+        )
 
 
 # static membership: the group takes somebody else for the member of this name, be it this process as it joined again

@@ -41,6 +41,7 @@ _KINDS: Final[Mapping[int, Kind]] = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: Kind.NO_TOPIC,
     KafkaError._UNKNOWN_TOPIC: Kind.NO_TOPIC,  # noqa: SLF001  # librdkafka's name
     KafkaError._UNKNOWN_PARTITION: Kind.NO_TOPIC,  # noqa: SLF001  # librdkafka's name
+    KafkaError._FATAL: Kind.OTHER,  # noqa: SLF001  # librdkafka's name
 }
 
 # of one connection among several; when all are down, the library says that, too
