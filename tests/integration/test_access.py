@@ -26,6 +26,7 @@ from tocsin.deploy.policy.rows import acl_row
 
 ROOT = Path(__file__).parents[2]
 NAMES = [f"alerts.se.nothing-{number}.green" for number in range(20)]
+QUIET_S = 1.0
 INJECTED = "x\n2026-01-01T00:00:00.000Z Principal = User:admin is Allowed operation = READ for request = Fetch"
 
 
@@ -153,7 +154,7 @@ def _shipper(world: World, module: str) -> Generator[None]:
 
 @contextmanager
 def _denied_all_the_while(world: World, member: str) -> Generator[None]:
-    """One login asks for topics that it may not know of, twenty at a time."""
+    """One login asks for topics that it may not know of, twenty at a time; in the end all of it is in the log."""
     ended = threading.Event()
     admin = AdminClient(dict(world.member(member).kafka_config()))
 
@@ -170,3 +171,12 @@ def _denied_all_the_while(world: World, member: str) -> Generator[None]:
     finally:
         ended.set()
         thread.join()
+        _wait_written(world, member)
+
+
+def _wait_written(world: World, member: str) -> None:
+    """A broker answers before the line is in its log: wait until no more come."""
+    before, now = -1, _lines_about(world, member)
+    while before != now:
+        time.sleep(QUIET_S)
+        before, now = now, _lines_about(world, member)

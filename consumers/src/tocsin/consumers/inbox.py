@@ -95,8 +95,9 @@ class Inbox:
     others were shown.
 
     `follow` waits for more, for ever or until nothing has come for `timeout_s`; otherwise iteration ends where the
-    inbox ends. `state` remembers the highest directory version seen; it is in the bundle by default. `reader` and
-    `directory` read the inbox and the topic `directory`, from Kafka by default. Used by one thread, but for `stop`.
+    inbox ends. Until it is closed, other readers of its group are given nothing: use `with`. `state` remembers the
+    highest directory version seen; it is in the bundle by default. `reader` and `directory` read the inbox and the
+    topic `directory`, from Kafka by default. Used by one thread, but for `stop`.
     """
 
     def __init__(
