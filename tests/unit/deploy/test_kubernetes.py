@@ -11,7 +11,8 @@ import kubernetes_validate
 import pytest
 
 from tests.crds import errors, schema_of
-from tests.unit.deploy.manifests import FOLDER, WITNESS, Thing, objects, workloads, wrong, wrong_services
+from tests.unit.deploy.broker_manifests import Thing
+from tests.unit.deploy.manifests import FOLDER, WITNESS, objects, workloads, wrong, wrong_services
 
 VERSION = "1.34"
 # their schemas are no part of Kubernetes
@@ -205,6 +206,7 @@ MUTATIONS: dict[str, Callable[[list[Thing]], object]] = {
     "open by default": lambda t: _find(t, "NetworkPolicy", "default-deny")["spec"].update(egress=[{}]),
     "a token": lambda t: _pod(t).pop("automountServiceAccountToken"),
     "root": lambda t: _pod(t)["securityContext"].pop("runAsNonRoot"),
+    "any call": lambda t: _pod(t)["securityContext"].pop("seccompProfile"),
     "a writable image": lambda t: _pod(t)["initContainers"][0].pop("securityContext"),
     "capabilities": lambda t: _pod(t)["containers"][0]["securityContext"].pop("capabilities"),
     "no bound of memory": lambda t: _pod(t)["containers"][0]["resources"].pop("limits"),
@@ -224,6 +226,7 @@ MUTATIONS: dict[str, Callable[[list[Thing]], object]] = {
     "a path that is not mounted": lambda t: _args(t, "/scratch", "/scratsh"),
     "a policy that is not mounted": lambda t: _args(t, "/etc/tocsin/policy.yaml", "/etc/policy.yaml", "drift"),
     "no way to the brokers": lambda t: _find(t, "NetworkPolicy", "fanout")["spec"]["egress"].pop(0),
+    "a way to whatever has that port": lambda t: _find(t, "NetworkPolicy", "fanout")["spec"]["egress"][0].update(to=[]),
     "a way to anywhere": lambda t: _find(t, "NetworkPolicy", "registry")["spec"].update(
         egress=[{"ports": [{"port": 443}]}]
     ),
