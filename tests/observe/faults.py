@@ -269,6 +269,7 @@ def _signal_brokers(number: signal.Signals) -> Step:
 _LANE: Final = (("LANE", "se"),)
 _CLUSTER = (ResourceType.BROKER, "kafka-cluster", AclOperation.DESCRIBE)
 _INBOX = (ResourceType.TOPIC, f"inbox.{VICTIM}", AclOperation.WRITE)
+_HEADS = (ResourceType.TOPIC, CHECKPOINTS_TOPIC, AclOperation.READ)
 _FOREIGN = (ResourceType.TOPIC, "inbox.reader-00", AclOperation.DELETE)
 
 FAULTS: Final = (
@@ -296,6 +297,7 @@ FAULTS: Final = (
     Fault({"TocsinNotSealed": LOG}, _stop("sealer"), _start("sealer")),
     Fault({"TocsinLogRefused": "False"}, _topic_made_anew, _topic_as_it_was, before=_stop("sealer")),
     Fault({"TocsinNotWitnessed": "cosigned"}, _stop("witness"), _start("witness")),
+    Fault({"TocsinHeadsNotShown": "DENY READ User:fanout"}, *_deny(*_HEADS)),
     Fault({"TocsinWitnessFork": "forked"}, _fork, _no_fork, before=_stop("witness")),
     Fault({"TocsinAccessNotShipped": "shipped to audit.access"}, _stop("shipper"), _start("shipper")),
     Fault({"TocsinAccessUnread": "could not be understood"}, _log_of_another("no line of Kafka's"), _shipper_anew),

@@ -1,44 +1,40 @@
-"""What must be true of the objects in deploy/kubernetes, said of what the exchange itself needs. Pure."""
+"""What must be true of the services in deploy/kubernetes, said of what the exchange itself needs. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 import typer
 import yaml
 
+from tests.unit.deploy.broker_manifests import Thing, named, wrong_brokers
 from tocsin.consumers.audit.logs import SEALER
 from tocsin.deploy.cli import app
-from tocsin.deploy.cluster.settings import BrokerPorts, server_properties
-from tocsin.deploy.policy.rows import DRIFT, FANOUT, SERVICE_ROWS
-from tocsin.schemas.names import DELIVERY_HOST
+from tocsin.deploy.policy.rows import DRIFT, FANOUT, SERVICE_ROWS, SHIPPER
 
 FOLDER: Final = Path(__file__).parents[3] / "deploy" / "kubernetes"
-ADMIN: Final = "admin"
+WITNESS: Final = FOLDER / "witness"
+"""What a member has in a cluster of its own."""
 # what each command opens its bundle as
 LOGINS: Final[Mapping[str, str]] = {
     "fanout run": FANOUT,
     "audit seal": SEALER,
+    "audit ship": SHIPPER,
     "withdrawals": FANOUT,
     "policy drift": DRIFT,
 }
-WITHOUT_KAFKA: Final = ("schemas serve",)
-ONE_WRITER: Final = ("audit seal",)
-# what a listener has, or Strimzi sets itself, under other names; and what only a cluster on one machine needs
-ELSEWHERE: Final = (
-    "process.roles", "node.id", "controller.", "listener", "advertised.", "inter.broker.", "sasl.", "ssl.",
-    "authorizer.", "super.users", "log.dirs", "connections.max.reauth.ms",
-)  # fmt: skip
-SMALL_MACHINE: Final = (
-    "offsets.topic.num.partitions", "transaction.state.log.num.partitions", "group.initial.rebalance.delay.ms",
-    "log.index.size.max.bytes", "log.cleaner.dedupe.buffer.size",
-)  # fmt: skip
-
-Thing = dict[str, Any]
+OF_A_MEMBER: Final = ("audit witness",)
+WITHOUT_KAFKA: Final = ("schemas serve", "status-page")
+ONE_ONLY: Final = ("audit seal", "audit ship", "audit witness")
+BROKERS: Final = {"strimzi.io/cluster": "exchange", "strimzi.io/name": "exchange-kafka"}
+DNS: Final = {
+    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+    "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+}
 
 
 def objects(folder: Path = FOLDER) -> list[Thing]:
@@ -49,81 +45,23 @@ def objects(folder: Path = FOLDER) -> list[Thing]:
 
 def wrong(things: Sequence[Thing]) -> list[str]:
     """What is not as it must be, in words; empty when all is well."""
-    found = [*_kafka(_one(things, "Kafka", "exchange")), *_pools(things), *_one_writer(things), *_closed(things)]
-    for thing in things:
-        if thing["kind"] in {"Deployment", "StatefulSet"}:
-            name = thing["metadata"]["name"]
-            found += [f"{name}: {text}" for text in (*_pod(thing), *_work(thing), *_flows(thing, things))]
-    return found
+    return [*wrong_brokers(things), *_closed(things), *wrong_services(things, things)]
 
 
-def _one(things: Iterable[Thing], kind: str, name: str) -> Thing:
-    return next((one for one in things if one["kind"] == kind and one["metadata"]["name"] == name), {})
+def wrong_services(things: Sequence[Thing], exchange: Sequence[Thing]) -> list[str]:
+    """What is not as it must be of the services among `things`, which use the brokers in `exchange`."""
+    return [
+        f"{one['metadata']['name']}: {text}" for one in workloads(things) for text in _service(one, things, exchange)
+    ]
 
 
-# -- brokers ----------------------------------------------------------------------------------------------------------
-
-
-def _local_settings() -> dict[str, str]:
-    ports = {node: BrokerPorts(9092, 9093) for node in (1, 2, 3)}
-    lines = server_properties(1, ports, Path("/f"), Path("/c"), "-").splitlines()
-    return dict(line.split("=", 1) for line in lines)
-
-
-def _kafka(kafka: Thing) -> Iterator[str]:
-    spec, local = kafka["spec"]["kafka"], _local_settings()
-    config = {name: _text(value) for name, value in spec["config"].items()}
-    for name, value in local.items():
-        if not name.startswith(ELSEWHERE) and name not in SMALL_MACHINE and config.get(name) != value:
-            yield f"Kafka: {name} is {config.get(name)}, the local cluster's is {value}"
-    for name in config.keys() - local.keys():
-        yield f"Kafka: {name} is not a setting of the local cluster"
-    if spec["authorization"] != {"type": "simple", "superUsers": [ADMIN]}:
-        yield "Kafka: its authorizer is StandardAuthorizer, its only super user of ours the administrator"
-    if "logger.authorizer.name" not in spec["logging"]["loggers"]:
-        yield "Kafka: the authorizer's log is not set"
-    for listener in spec["listeners"]:
-        yield from _listener(listener, local)
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _listener(listener: Thing, local: Mapping[str, str]) -> Iterator[str]:
-    config = listener["authentication"].get("listenerConfig", {})
-    for name in ("sasl.enabled.mechanisms", "connections.max.reauth.ms"):
-        if str(config.get(name)) != local[name]:
-            yield f"listener {listener['name']}: {name} is {config.get(name)}, the local cluster's is {local[name]}"
-    if not listener["tls"] or not listener["authentication"].get("sasl"):
-        yield f"listener {listener['name']}: TLS and SCRAM, or nobody comes in"
-    for peer in listener.get("networkPolicyPeers") or [{"ipBlock": {"cidr": "everywhere"}}]:
-        if "ipBlock" in peer and f"{DELIVERY_HOST}/32" not in peer["ipBlock"].get("except", []):
-            yield f"listener {listener['name']}: drops nothing that comes from the delivery host {DELIVERY_HOST}"
-
-
-def _pools(things: Iterable[Thing]) -> Iterator[str]:
-    pools = [one["spec"] for one in things if one["kind"] == "KafkaNodePool"]
-    found = sorted((pool["roles"], pool["replicas"]) for pool in pools)
-    if found != [(["broker"], 3), (["controller"], 3)]:
-        yield f"node pools: three controllers apart from three brokers, not {found}"
-
-
-def _one_writer(things: Sequence[Thing]) -> Iterator[str]:
-    operator = _one(things, "Kafka", "exchange")["spec"]["entityOperator"]
-    env = {one["name"]: one["value"] for one in operator["template"]["userOperatorContainer"]["env"]}
-    if "topicOperator" in operator or env.get("STRIMZI_IGNORED_USERS_PATTERN") != f"^(?!{ADMIN}$).*$":
-        yield "entity operator: topics, ACLs and users have one writer, `tocsin policy`"
-    for one in things:
-        if one["kind"] == "KafkaTopic" or (one["kind"] == "KafkaUser" and one["metadata"]["name"] != ADMIN):
-            yield f"{one['kind']} {one['metadata']['name']}: that is `tocsin policy`'s to write"
-
-
-# -- services ---------------------------------------------------------------------------------------------------------
+def workloads(things: Iterable[Thing]) -> list[Thing]:
+    """The services among `things`."""
+    return [one for one in things if one["kind"] in {"Deployment", "StatefulSet"}]
 
 
 def _closed(things: Iterable[Thing]) -> Iterator[str]:
-    policy = _one(things, "NetworkPolicy", "default-deny").get("spec", {})
+    policy = named(things, "NetworkPolicy", "default-deny").get("spec", {})
     if policy.get("policyTypes") != ["Ingress", "Egress"] or "ingress" in policy or "egress" in policy:
         yield "default-deny: nothing comes in or goes out that no other policy allows"
 
@@ -132,8 +70,8 @@ def _pod(thing: Thing) -> Iterator[str]:
     pod = thing["spec"]["template"]["spec"]
     if pod.get("automountServiceAccountToken") is not False:
         yield "its pod is given a token"
-    if not pod["securityContext"].get("runAsNonRoot"):
-        yield "its pod may run as root"
+    if not {"runAsNonRoot", "seccompProfile"} <= pod["securityContext"].keys():
+        yield "its pod may run as root, or call anything"
     for one in [*pod.get("initContainers", []), *pod["containers"]]:
         context = one.get("securityContext", {})
         if (context.get("allowPrivilegeEscalation"), context.get("readOnlyRootFilesystem")) != (False, True):
@@ -178,44 +116,69 @@ def parsed(args: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, click.Pa
     return " ".join(words), values, {one.name: one for one in command.params}
 
 
-def _work(thing: Thing) -> Iterator[str]:
-    pod = thing["spec"]["template"]["spec"]
-    container = pod["containers"][0]
+class _Work(NamedTuple):
+    """What a container runs."""
+
+    command: str
+    values: dict[str, Any]
+    parameters: dict[str, click.Parameter]
+
+
+def _service(thing: Thing, things: Sequence[Thing], exchange: Sequence[Thing]) -> Iterator[str]:
+    yield from _pod(thing)
     try:
-        command, values, parameters = parsed(container["args"])
+        work = _Work(*parsed(thing["spec"]["template"]["spec"]["containers"][0]["args"]))
     except Exception as refusal:  # noqa: BLE001  # click's own errors, and those of the copy of it that typer carries
         yield f"its arguments are refused: {refusal}"
         return
+    yield from _work(thing, work)
+    yield from _comes_in(thing, work, things)
+    yield from _goes_out(thing, work, things, exchange)
+
+
+def _work(thing: Thing, work: _Work) -> Iterator[str]:
+    pod = thing["spec"]["template"]["spec"]
+    container, values = pod["containers"][0], work.values
     port = values.get("metrics_port") or values.get("port")
-    declared = container["ports"][0]["containerPort"]
+    declared = _port(thing)
     if str(port) != str(declared):
         yield f"listens on {port}, declares {declared}"
-    if "metrics_address" in parameters and values.get("metrics_address") != "0.0.0.0":  # noqa: S104  # in a pod of its own
-        yield "Prometheus cannot reach it: give it --metrics-address 0.0.0.0"
+    address = "metrics_address" if "metrics_address" in work.parameters else "host"
+    if values.get(address) != "0.0.0.0":  # noqa: S104  # in a pod of its own
+        yield f"nobody can reach it: --{address.replace('_', '-')} 0.0.0.0"
     probes = [one for name, one in container.items() if name.endswith("Probe")]
     if any(one.get("httpGet", {}).get("port") != container["ports"][0]["name"] for one in probes):
         yield f"is probed elsewhere than on {port}"
-    if command in ONE_WRITER and thing["spec"]["replicas"] != 1:
-        yield "a log has one writer"
-    if command not in WITHOUT_KAFKA:
-        yield from _bundle(pod, LOGINS.get(command, ""), values)
-        yield from _paths(container, values)
+    if work.command in ONE_ONLY and thing["spec"]["replicas"] != 1:
+        yield "there must not be two"
+    if work.command in OF_A_MEMBER:
+        yield from _bundle(pod, "witness", values["bundle"])
+    elif work.command not in WITHOUT_KAFKA:
+        login = LOGINS.get(work.command, "")
+        if login not in SERVICE_ROWS:
+            yield f"{login or 'its command'} is no login of the exchange"
+        yield from _bundle(pod, login, f"{values['home']}/services/{login}")
+    yield from _paths(container, values)
 
 
-def _bundle(pod: Thing, login: str, values: Mapping[str, Any]) -> Iterator[str]:
-    if login not in SERVICE_ROWS:
-        yield f"{login or 'its command'} is no login of the exchange"
+def _port(thing: Thing) -> int:
+    port: int = thing["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"]
+    return port
+
+
+def _bundle(pod: Thing, login: str, folder: str) -> Iterator[str]:
     secrets = [one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one]
     if secrets != [f"bundle-{login}"]:
         yield f"is given {secrets}, opens the bundle of {login}"
     script = "".join(pod["initContainers"][0]["args"])
-    if f" /run/tocsin/bundle/* {values['home']}/services/{login}/\n" not in script:
-        yield f"its bundle is not put where it looks: {values['home']}/services/{login}"
+    if f" /run/tocsin/bundle/* {folder}/\n" not in script:
+        yield f"its bundle is not put where it looks: {folder}"
 
 
 def _paths(container: Thing, values: Mapping[str, Any]) -> Iterator[str]:
-    mounted = [one["mountPath"] for one in container["volumeMounts"]]
-    given = [*_texts(values.get(name) for name in ("home", "state", "scratch", "policy", "files"))]
+    mounted = [one["mountPath"] for one in container.get("volumeMounts", [])]
+    names = ("home", "bundle", "state", "scratch", "policy", "files", "logs")
+    given = [*_texts(values.get(name) for name in names)]
     for path in given:
         if not any(path == one or path.startswith(f"{one}/") for one in mounted):
             yield f"{path} is not mounted"
@@ -229,27 +192,92 @@ def _texts(values: Iterable[Any]) -> Iterator[str]:
             yield from _texts(value)
 
 
-def _flows(thing: Thing, things: Sequence[Thing]) -> Iterator[str]:
-    """The network policy permits what the service does, and nothing else."""
-    name, template = thing["metadata"]["name"], thing["spec"]["template"]
-    policy = _one(things, "NetworkPolicy", name).get("spec", {})
-    port = template["spec"]["containers"][0]["ports"][0]["containerPort"]
-    if _ports(policy.get("ingress", [])) != [port]:
-        yield f"is asked on {port}, its network policy lets in {_ports(policy.get('ingress', []))}"
-    uses_kafka = bool(template["spec"].get("initContainers"))
-    listener = next(
-        one for one in _one(things, "Kafka", "exchange")["spec"]["kafka"]["listeners"] if one["type"] == "internal"
-    )
-    wanted = [53, 53, listener["port"]] if uses_kafka else []
-    if _ports(policy.get("egress", [])) != wanted:
-        yield f"goes to {wanted}, its network policy lets out {_ports(policy.get('egress', []))}"
-    labels = listener["networkPolicyPeers"][0]["podSelector"]["matchLabels"]
-    if uses_kafka != (labels.items() <= template["metadata"]["labels"].items()):
-        yield "the brokers let it in exactly when it uses Kafka: by its label"
-    monitor = _one(things, "PodMonitor", name).get("spec", {})
+def _comes_in(thing: Thing, work: _Work, things: Sequence[Thing]) -> Iterator[str]:
+    """The network policy lets in who asks the service, and nobody else."""
+    name, port = thing["metadata"]["name"], _port(thing)
+    rules = named(things, "NetworkPolicy", name).get("spec", {}).get("ingress", [])
+    if _ports(rules) != [port]:
+        yield f"is asked on {port}, its network policy lets in {_ports(rules)}"
+    if "metrics_port" not in work.parameters:
+        return
+    monitor = named(things, "PodMonitor", name).get("spec", {})
     scraped = [one["port"] for one in monitor.get("podMetricsEndpoints", [])]
-    if uses_kafka and (scraped != ["metrics"] or monitor["selector"]["matchLabels"] != {"app": name}):
+    if scraped != ["metrics"] or monitor["selector"]["matchLabels"] != {"app": name}:
         yield "Prometheus does not ask it"
+    asked = work.command not in OF_A_MEMBER
+    page = [_pods("status-page")] if asked else []
+    peers = [{"namespaceSelector": {"matchLabels": {"tocsin/monitoring": "true"}}}, *page]
+    if [one["from"] for one in rules] != [peers]:
+        yield f"its metrics are for {peers}"
+    if asked and named(things, "Service", name).get("spec") != _found_by_name(name, port):
+        yield "the status page does not find it whether it is ready or not"
+
+
+def _found_by_name(name: str, port: int) -> Thing:
+    return {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {"app": name},
+        "ports": [{"name": "metrics", "port": port}],
+    }
+
+
+def _goes_out(thing: Thing, work: _Work, things: Sequence[Thing], exchange: Sequence[Thing]) -> Iterator[str]:
+    """The network policy lets out what the service does, and nothing else."""
+    name, labels = thing["metadata"]["name"], thing["spec"]["template"]["metadata"]["labels"]
+    internal, external = (_listener_of(exchange, kind) for kind in ("internal", "loadbalancer"))
+    uses_kafka = work.command not in (*WITHOUT_KAFKA, *OF_A_MEMBER)
+    wanted: list[Thing] = []
+    if uses_kafka:
+        wanted = [_way({"podSelector": {"matchLabels": BROKERS}}, internal["port"]), DNS]
+    elif work.command in OF_A_MEMBER:
+        # the tiles come over https
+        wanted = [_way({"ipBlock": {"cidr": "0.0.0.0/0"}}, external["port"], 443), DNS]
+    elif work.command == "status-page":
+        services = _with_metrics(things)
+        yield from _asks(work.values["urls"], services)
+        wanted = [*(_way(_pods(one["metadata"]["name"]), _port(one)) for one in services), DNS]
+    found = named(things, "NetworkPolicy", name).get("spec", {}).get("egress", [])
+    if found != wanted:
+        yield f"goes to {wanted}, its network policy lets out to {found}"
+    if uses_kafka != (internal["networkPolicyPeers"][0]["podSelector"]["matchLabels"].items() <= labels.items()):
+        yield "the brokers let it in exactly when it uses Kafka: by its label"
+
+
+def _way(peer: Thing, *ports: int) -> Thing:
+    return {"to": [peer], "ports": [{"protocol": "TCP", "port": port} for port in ports]}
+
+
+def _pods(name: str) -> Thing:
+    return {"podSelector": {"matchLabels": {"app": name}}}
+
+
+def _port_name(thing: Thing) -> str:
+    name: str = thing["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"]
+    return name
+
+
+def _listener_of(exchange: Iterable[Thing], kind: str) -> Thing:
+    listeners = named(exchange, "Kafka", "exchange")["spec"]["kafka"]["listeners"]
+    return next(one for one in listeners if one["type"] == kind)
+
+
+def _with_metrics(things: Iterable[Thing]) -> list[Thing]:
+    return [one for one in workloads(things) if _port_name(one) == "metrics"]
+
+
+def _asks(urls: Sequence[str], services: Iterable[Thing]) -> Iterator[str]:
+    there = {place for one in services for place in _places(one)}
+    if {*urls} != there:
+        yield f"asks {sorted(urls)}, services are at {sorted(there)}"
+
+
+def _places(thing: Thing) -> list[str]:
+    """Where each process of a service is asked for its metrics."""
+    name, port = thing["metadata"]["name"], _port(thing)
+    if thing["spec"]["replicas"] == 1:
+        return [f"{name}:{port}"]
+    return [f"{name}-{number}.{name}:{port}" for number in range(thing["spec"]["replicas"])]
 
 
 def _ports(rules: Iterable[Thing]) -> list[int]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import kubernetes_validate
 import pytest
 
-from tests.unit.deploy.manifests import Thing, objects, wrong
+from tests.crds import errors, schema_of
+from tests.unit.deploy.broker_manifests import Thing
+from tests.unit.deploy.manifests import FOLDER, WITNESS, objects, workloads, wrong, wrong_services
 
 VERSION = "1.34"
 # their schemas are no part of Kubernetes
 OTHERS = ("kafka.strimzi.io/v1", "monitoring.coreos.com/v1")
 OBJECTS = objects()
-NATIVE = [one for one in OBJECTS if one["apiVersion"] not in OTHERS]
+OF_A_WITNESS = objects(WITNESS)
+NATIVE = [one for one in (*OBJECTS, *OF_A_WITNESS) if one["apiVersion"] not in OTHERS]
+MONITORS = [one for one in (*OBJECTS, *OF_A_WITNESS) if one["kind"] == "PodMonitor"]
+MONITOR = schema_of(FOLDER.parents[1] / "tests" / "published" / "podmonitors.yaml")
+MANUAL = (FOLDER.parents[1] / "docs" / "kubernetes.md").read_text()
 
 
 def _called(thing: Thing) -> str:
@@ -36,9 +43,69 @@ def test_the_schema_refuses_a_misspelt_field(thing: Thing) -> None:
         kubernetes_validate.validate(spoilt, VERSION, strict=True)
 
 
+@pytest.mark.parametrize("thing", MONITORS, ids=_called)
+def test_a_pod_monitor_is_valid_by_the_definition_of_the_prometheus_operator(thing: Thing) -> None:
+    """Strictly, too."""
+    assert errors(thing, MONITOR) == []
+
+
+MISTAKES: dict[str, Callable[[Any], object]] = {
+    "a misspelt field": lambda spec: spec.update(podMetricsEndpoint=[]),
+    "a misspelt field in a list": lambda spec: spec["podMetricsEndpoints"][0].update(pth="/metrics"),
+    "a port that is a number": lambda spec: spec["podMetricsEndpoints"][0].update(port=9401),
+    "nothing to ask": lambda spec: spec.pop("selector"),
+    "an interval of no unit": lambda spec: spec["podMetricsEndpoints"][0].update(interval="30"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_definition_refuses_a_mistake(name: str) -> None:
+    """One mistake in an object that is right is refused."""
+    thing = copy.deepcopy(MONITORS[0])
+    MISTAKES[name](thing["spec"])
+    assert errors(thing, MONITOR) != []
+
+
 def test_the_objects_are_as_the_exchange_needs_them() -> None:
     """Settings, ports, logins, arguments, paths and flows, compared with the code that is deployed."""
     assert wrong(OBJECTS) == []
+    assert wrong_services(OF_A_WITNESS, OBJECTS) == []
+
+
+def _rows(heading: str) -> Iterator[list[str]]:
+    """The rows of the table below a heading of the manual."""
+    part = MANUAL.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    for line in part.splitlines():
+        if line.startswith("| "):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_manual_names_every_file() -> None:
+    """Those of the kustomization, and the witness's."""
+    files = {re.sub("`", "", row[0]) for row in _rows("What is there")} - {"file"}
+    there = {str(one.relative_to(FOLDER)) for one in FOLDER.rglob("*.yaml") if one.name != "kustomization.yaml"}
+    assert files == there
+
+
+def test_the_manual_says_as_whom_each_service_works() -> None:
+    """By the bundle that its pod is given."""
+    said = {name: row[1].strip("`") for row in _rows("What it may") for name in row[0].split(", ")}
+    logins = {one["metadata"]["name"]: _login(one) for one in workloads([*OBJECTS, *OF_A_WITNESS])}
+    assert {name.replace("fan-out", "fanout").replace(" ", "-"): login for name, login in said.items()} == {
+        "service": "login",
+        **logins,
+        "witness": "the member's",
+    }
+
+
+def _login(thing: Thing) -> str:
+    secrets = [one["secret"]["secretName"] for one in _volumes(thing) if "secret" in one]
+    return secrets[0].removeprefix("bundle-") if secrets else "none"
+
+
+def _volumes(thing: Thing) -> list[Thing]:
+    found: list[Thing] = thing["spec"]["template"]["spec"].get("volumes", [])
+    return found
 
 
 def _find(things: list[Thing], kind: str, name: str) -> Any:
@@ -59,6 +126,10 @@ def _pod(things: list[Thing], name: str = "fanout") -> Any:
 
 def _kafka(things: list[Thing]) -> Any:
     return _find(things, "Kafka", "exchange")["spec"]
+
+
+def _kafka_container(things: list[Thing]) -> Any:
+    return _kafka(things)["kafka"]["template"]["kafkaContainer"]
 
 
 def _args(things: list[Thing], old: str, new: str, name: str = "fanout") -> None:
@@ -84,7 +155,47 @@ MUTATIONS: dict[str, Callable[[list[Thing]], object]] = {
     ),
     "everybody comes in": lambda t: _kafka(t)["kafka"]["listeners"][1].pop("networkPolicyPeers"),
     "another super user": lambda t: _kafka(t)["kafka"]["authorization"]["superUsers"].append("fanout"),
-    "no log of refusals": lambda t: _kafka(t)["kafka"]["logging"]["loggers"].pop("logger.authorizer.name"),
+    "brokers log as Strimzi does": lambda t: _kafka_container(t).pop("env"),
+    "a full queue holds up requests": lambda t: _kafka_container(t)["env"][0].update(
+        value="-Dlog4j2.configurationFile=/mnt/logging/log4j2.xml"
+    ),
+    "another's way to log": lambda t: _find(t, "ConfigMap", "kafka-logging")["data"].update({"log4j2.xml": "<x/>"}),
+    "how to log is not there": lambda t: _kafka_container(t)["volumeMounts"].pop(0),
+    "the access log is on no volume": lambda t: _kafka_container(t)["volumeMounts"].pop(),
+    "one node's volume": lambda t: _find(t, "PersistentVolumeClaim", "access")["spec"].update(
+        accessModes=["ReadWriteOnce"]
+    ),
+    "disks of root": lambda t: _kafka(t)["kafka"]["template"]["pod"]["securityContext"].pop("fsGroup"),
+    "an operator that is not let in": lambda t: _kafka(t)["entityOperator"]["template"]["pod"]["securityContext"].pop(
+        "seccompProfile"
+    ),
+    "the shipper reads elsewhere": lambda t: _args(t, "/access", "/acces", "shipper"),
+    "the shipper may write the log": lambda t: _pod(t, "shipper")["volumes"][1]["persistentVolumeClaim"].pop(
+        "readOnly"
+    ),
+    "the shipper may not read the log": lambda t: _pod(t, "shipper")["securityContext"].update(runAsUser=10001),
+    "the shipper with the administrator's bundle": lambda t: _pod(t, "shipper")["volumes"][0]["secret"].update(
+        secretName="bundle-admin"
+    ),
+    "two shippers": lambda t: _spec(t, "shipper").update(replicas=2),
+    "a service that the page does not ask": lambda t: _args(t, "shipper:9407", "sealer:9402", "status-page"),
+    "a process that the page does not ask": lambda t: _spec(t, "fanout").update(replicas=3),
+    "the page asks another port": lambda t: _args(t, "drift:9403", "drift:9999", "status-page"),
+    "the page for itself": lambda t: _args(t, "0.0.0.0", "127.0.0.1", "status-page"),  # noqa: S104
+    "the page is let out to anywhere": lambda t: _find(t, "NetworkPolicy", "status-page")["spec"]["egress"].append(
+        {"ports": [{"port": 443}]}
+    ),
+    "the page is let in to Kafka": lambda t: _spec(t, "status-page")["template"]["metadata"]["labels"].update(
+        {"tocsin/kafka": "true"}
+    ),
+    "the page is kept out": lambda t: _find(t, "NetworkPolicy", "drift")["spec"]["ingress"][0]["from"].pop(),
+    "the page finds only what is ready": lambda t: _find(t, "Service", "sealer")["spec"].pop(
+        "publishNotReadyAddresses"
+    ),
+    "the page finds nobody": lambda t: t.remove(_find(t, "Service", "withdrawals")),
+    "everybody asks for metrics": lambda t: _find(t, "NetworkPolicy", "fanout")["spec"]["ingress"][0]["from"].append(
+        {"podSelector": {}}
+    ),
     "two brokers": lambda t: _find(t, "KafkaNodePool", "broker")["spec"].update(replicas=2),
     "controllers among brokers": lambda t: _find(t, "KafkaNodePool", "broker")["spec"]["roles"].append("controller"),
     "a second writer of topics": lambda t: _kafka(t)["entityOperator"].update(topicOperator={}),
@@ -95,6 +206,7 @@ MUTATIONS: dict[str, Callable[[list[Thing]], object]] = {
     "open by default": lambda t: _find(t, "NetworkPolicy", "default-deny")["spec"].update(egress=[{}]),
     "a token": lambda t: _pod(t).pop("automountServiceAccountToken"),
     "root": lambda t: _pod(t)["securityContext"].pop("runAsNonRoot"),
+    "any call": lambda t: _pod(t)["securityContext"].pop("seccompProfile"),
     "a writable image": lambda t: _pod(t)["initContainers"][0].pop("securityContext"),
     "capabilities": lambda t: _pod(t)["containers"][0]["securityContext"].pop("capabilities"),
     "no bound of memory": lambda t: _pod(t)["containers"][0]["resources"].pop("limits"),
@@ -114,6 +226,7 @@ MUTATIONS: dict[str, Callable[[list[Thing]], object]] = {
     "a path that is not mounted": lambda t: _args(t, "/scratch", "/scratsh"),
     "a policy that is not mounted": lambda t: _args(t, "/etc/tocsin/policy.yaml", "/etc/policy.yaml", "drift"),
     "no way to the brokers": lambda t: _find(t, "NetworkPolicy", "fanout")["spec"]["egress"].pop(0),
+    "a way to whatever has that port": lambda t: _find(t, "NetworkPolicy", "fanout")["spec"]["egress"][0].update(to=[]),
     "a way to anywhere": lambda t: _find(t, "NetworkPolicy", "registry")["spec"].update(
         egress=[{"ports": [{"port": 443}]}]
     ),
@@ -132,3 +245,24 @@ def test_an_error_in_the_objects_is_found(name: str) -> None:
     things = copy.deepcopy(OBJECTS)
     MUTATIONS[name](things)
     assert wrong(things) != []
+
+
+MUTATIONS_OF_A_WITNESS: dict[str, Callable[[list[Thing]], object]] = {
+    "two of them": lambda t: _spec(t, "witness").update(replicas=2),
+    "it forgets": lambda t: _args(t, "/var/lib/tocsin/witness.json", "/tmp/witness.json", "witness"),  # noqa: S108
+    "no tiles": lambda t: _find(t, "NetworkPolicy", "witness")["spec"]["egress"][0]["ports"].pop(),
+    "the services' listener": lambda t: _find(t, "NetworkPolicy", "witness")["spec"]["egress"][0]["ports"][0].update(
+        port=9094
+    ),
+    "another's bundle": lambda t: _pod(t, "witness")["volumes"][0]["secret"].update(secretName="bundle-sealer"),
+    "a bundle elsewhere": lambda t: _args(t, "/var/lib/tocsin/bundle", "/var/lib/tocsin/x", "witness"),
+    "Prometheus does not ask": lambda t: t.remove(_find(t, "PodMonitor", "witness")),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS_OF_A_WITNESS)
+def test_an_error_in_a_witness_is_found(name: str) -> None:
+    """As above."""
+    things = copy.deepcopy(OF_A_WITNESS)
+    MUTATIONS_OF_A_WITNESS[name](things)
+    assert wrong_services(things, OBJECTS) != []

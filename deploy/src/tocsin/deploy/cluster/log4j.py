@@ -2,7 +2,7 @@
 
 A broker runs in its folder, so access.log is there. Rolled files are `access-<n>.log`, and n only rises, so that who
 follows them can tell what comes after what. A file has 16 MB (Java's property `tocsin.access.file` says otherwise); the
-oldest go once all are 512 MB.
+oldest go once all are 512 MB. Where no broker has a folder of its own to run in, the file names one, and what is kept.
 
 * *Async, with a bounded queue*: a disk that stands still must not hold up requests. When the queue is full, what was
   allowed is dropped, with a warning in broker.log, and what was denied is waited for.
@@ -42,13 +42,13 @@ _FILE = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="WARN">
   <Appenders>
     <Console name="out"><PatternLayout pattern="%d %p %c{{1}}: %m%n"/></Console>
-    <RollingFile name="access-file" fileName="access.log" filePattern="access-%i.log" createOnDemand="true"
-        filePermissions="rw-------">
+    <RollingFile name="access-file" fileName="{folder}/access.log" filePattern="{folder}/access-%i.log"
+        createOnDemand="true" filePermissions="rw-------">
       <PatternLayout pattern="%d{{yyyy-MM-dd'T'HH:mm:ss.SSS'Z'}}{{UTC}} %.-3000enc{{%m}}{{CRLF}}%n"/>
       <SizeBasedTriggeringPolicy size="${{sys:tocsin.access.file:-16 MB}}"/>
       <DefaultRolloverStrategy fileIndex="nomax">
-        <Delete basePath=".">
-          <IfFileName glob="access-*.log"><IfAccumulatedFileSize exceeds="512 MB"/></IfFileName>
+        <Delete basePath="{folder}">
+          <IfFileName glob="access-*.log"><IfAccumulatedFileSize exceeds="{kept}"/></IfFileName>
         </Delete>
       </DefaultRolloverStrategy>
     </RollingFile>
@@ -71,9 +71,14 @@ _FILE = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def log4j(service_hosts: Iterable[str] = SERVICE_HOSTS) -> str:
-    """`log4j2.xml` of brokers. Of the exchange's services, only what they do from `service_hosts` is left out."""
+def log4j(service_hosts: Iterable[str] = SERVICE_HOSTS, *, folder: str = ".", kept: str = "512 MB") -> str:
+    """`log4j2.xml` of brokers, whose logs are in `folder` and have the size `kept` all together.
+
+    Of the exchange's services, only what they do from `service_hosts` is left out.
+    """
     return _FILE.format(
+        folder=folder,
+        kept=kept,
         services=quoteattr(_SERVICES.format(hosts="|".join(map(re.escape, service_hosts)))),
         own_inbox=quoteattr(_OWN_INBOX),
         told=quoteattr(_TOLD),
