@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import yaml
+from jsonschema.validators import validator_for
 
 Thing = dict[str, Any]
 
@@ -35,5 +36,5 @@ def _close(schema: Any) -> None:
 
 def errors(thing: Thing, schema: Thing) -> list[str]:
     """What is wrong with an object, each with its place."""
-    validator = jsonschema.Draft202012Validator(schema)
-    return [f"{one.json_path}: {one.message}" for one in validator.iter_errors(thing)]
+    made_for = validator_for(schema, default=jsonschema.Draft202012Validator)
+    return [f"{one.json_path}: {one.message}" for one in made_for(schema).iter_errors(thing)]

@@ -1,8 +1,8 @@
 module tocsin.invalid/tests/interop/containerfile
 
-go 1.26.8
+go 1.26.0
 
-require github.com/moby/buildkit v0.34.2
+require github.com/moby/buildkit v0.30.0
 
 require (
 	github.com/agext/levenshtein v1.2.3 // indirect

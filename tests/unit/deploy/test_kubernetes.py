@@ -10,7 +10,6 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.crds import errors, schema_of
 from tests.unit.deploy.broker_manifests import Thing
 from tests.unit.deploy.manifests import FOLDER, WITNESS, objects, workloads, wrong, wrong_services
 
@@ -20,8 +19,6 @@ OTHERS = ("kafka.strimzi.io/v1", "monitoring.coreos.com/v1")
 OBJECTS = objects()
 OF_A_WITNESS = objects(WITNESS)
 NATIVE = [one for one in (*OBJECTS, *OF_A_WITNESS) if one["apiVersion"] not in OTHERS]
-MONITORS = [one for one in (*OBJECTS, *OF_A_WITNESS) if one["kind"] == "PodMonitor"]
-MONITOR = schema_of(FOLDER.parents[1] / "tests" / "published" / "podmonitors.yaml")
 MANUAL = (FOLDER.parents[1] / "docs" / "kubernetes.md").read_text()
 
 
@@ -41,29 +38,6 @@ def test_the_schema_refuses_a_misspelt_field(thing: Thing) -> None:
     spoilt = {**thing, "metadata": {**thing["metadata"], "nmae": "x"}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(spoilt, VERSION, strict=True)
-
-
-@pytest.mark.parametrize("thing", MONITORS, ids=_called)
-def test_a_pod_monitor_is_valid_by_the_definition_of_the_prometheus_operator(thing: Thing) -> None:
-    """Strictly, too."""
-    assert errors(thing, MONITOR) == []
-
-
-MISTAKES: dict[str, Callable[[Any], object]] = {
-    "a misspelt field": lambda spec: spec.update(podMetricsEndpoint=[]),
-    "a misspelt field in a list": lambda spec: spec["podMetricsEndpoints"][0].update(pth="/metrics"),
-    "a port that is a number": lambda spec: spec["podMetricsEndpoints"][0].update(port=9401),
-    "nothing to ask": lambda spec: spec.pop("selector"),
-    "an interval of no unit": lambda spec: spec["podMetricsEndpoints"][0].update(interval="30"),
-}
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_the_definition_refuses_a_mistake(name: str) -> None:
-    """One mistake in an object that is right is refused."""
-    thing = copy.deepcopy(MONITORS[0])
-    MISTAKES[name](thing["spec"])
-    assert errors(thing, MONITOR) != []
 
 
 def test_the_objects_are_as_the_exchange_needs_them() -> None:
