@@ -22,7 +22,10 @@ FLUSH_S: Final = 120.0
 
 
 class Member:
-    """Publishes at a steady rate until stopped; every fourth alert is the second revision of an earlier one."""
+    """Publishes at a steady rate until stopped; every fourth alert is the second revision of an earlier one.
+
+    `sent` is when each was published, and `second` the second revision of a first one.
+    """
 
     def __init__(self, world: World, name: str, rate: float) -> None:
         self.name = name
@@ -30,6 +33,7 @@ class Member:
         self.rate = rate
         self.folder = world.home / "members" / name
         self.sent: dict[bytes, float] = {}
+        self.second: dict[bytes, bytes] = {}
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -67,6 +71,7 @@ class Member:
                 due += 1 / self.rate
                 if len(firsts) == REVISED_BACK and len(self.sent) % REVISED_EVERY == 0:
                     alert = revised(firsts[0], 2)
+                    self.second[firsts[0].to_avro()] = alert.to_avro()
                 else:
                     alert = takedown(bundle, len(self.sent))
                     firsts.append(alert)
