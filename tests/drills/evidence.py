@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from tocsin.consumers.lane import SUPERSEDED
+
 Sees = Mapping[str, frozenset[str] | None]
 """The lanes that each member sees all the while; None where that changed, and only the record says it."""
 
@@ -105,7 +107,8 @@ def _inbox(found: Evidence, member: str, copies: Sequence[Copy], sees: frozenset
         yield f"{leaked} copies that nobody decided"
     if sees is not None:
         want = {value for lane, sent in found.sent.items() if lane in sees for value in sent}
-        if lost := want - values:
+        overtaken = _overtaken(found.decisions, member, copies)
+        if lost := {value for value in want - values if _digest(value) not in overtaken}:
             yield f"{len(lost)} of {len(want)} copies are missing"
             yield from (f"missing: {_story(found, member, value)}" for value in sorted(lost)[:STORIES_MAX])
         if strange := len(values - want - found.others):
@@ -148,6 +151,19 @@ def _told(decisions: Sequence[Mapping[str, Any]], member: str) -> set[bytes]:
         elif one["kind"] == "WITHHELD" and any(to["member"] == member for to in one["refused"]):
             told.discard(one["sha256"])
     return told
+
+
+def _overtaken(decisions: Sequence[Mapping[str, Any]], member: str, copies: Sequence[Copy]) -> set[bytes]:
+    """The digests of what was still owed to `member` when a later revision was decided, which it has."""
+    newest: dict[str, int] = defaultdict(int)
+    for copy in copies:
+        newest[copy.key] = max(copy.revision, newest[copy.key])
+    superseded = {"member": member, "reason": SUPERSEDED}
+    return {
+        one["sha256"]
+        for one in decisions
+        if superseded in one["refused"] and newest[f"{one['publisher']}/{one['lineage_id']}"] > one["revision"]
+    }
 
 
 def lane_of(topic: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.drills.clock import Trip, going_on, recovery
 from tests.drills.evidence import Copy, Evidence, Written, faults, planted
+from tocsin.consumers.lane import SUPERSEDED
 
 TOPIC = "alerts.se.site-taken-down.green"
 SEES = {"reader": frozenset({"se"}), "blind": frozenset[str](), "unsure": None}
@@ -24,6 +25,7 @@ def _decision(offset: int, value: bytes, given: list[str], kind: str = "ALERT") 
         "topic": TOPIC,
         "offset": offset,
         "sha256": hashlib.sha256(value).digest(),
+        "publisher": "p",
         "lineage_id": f"{offset}",
         "revision": 1,
         "worker": "host",
@@ -78,6 +80,21 @@ def test_what_nobody_may_see_is_found_in_an_inbox() -> None:
     assert any("nobody decided" in fault for fault in faults(leaked, SEES))
     given = [_decision(0, b"0", ["reader", "blind"]), *whole.decisions[1:]]
     assert faults(replace(leaked, decisions=given), SEES) == ["inbox.blind: 1 copies that its ACLs do not allow"]
+
+
+def test_what_a_later_revision_overtook_is_not_lost() -> None:
+    """Where the record says so of this member, and the later one has come to it."""
+    whole = _whole()
+    withheld = _decision(0, b"0", [], "WITHHELD") | {"seq": 11, "refused": [{"member": "reader", "reason": SUPERSEDED}]}
+    first, second, *others = whole.inboxes["reader"]
+    overtaken = replace(
+        whole,
+        decisions=[*whole.decisions, withheld],
+        inboxes={**whole.inboxes, "reader": [second._replace(key=first.key, revision=2), *others]},
+    )
+    assert faults(overtaken, SEES) == []
+    assert faults(replace(overtaken, decisions=whole.decisions), SEES) != []
+    assert faults(replace(overtaken, inboxes={**whole.inboxes, "reader": [second, *others]}), SEES) != []
 
 
 def test_revisions_out_of_order_are_found() -> None:
