@@ -72,6 +72,8 @@ def _trust(exchange: Exchange, authorities: bytes) -> None:
     for place in (cluster.folder / "tls", cluster.admin().path, working_as(POLICY, exchange.home).path):
         (place / CA).write_bytes(authorities)
     exchange.apply()
+    for member in exchange.members:  # whose bundle is no longer the secretariat's is sent the file
+        (member.folder / CA).write_bytes(authorities)
     exchange.roll_brokers()
     exchange.restart_clients()
 

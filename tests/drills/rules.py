@@ -180,7 +180,7 @@ def weather_a_storm(exchange: Exchange) -> None:
         exchange.steps.append(Step(f"others, 95 in 100, before {count} alerts of one member", before))
         exchange.steps.append(Step(f"others, 95 in 100, meanwhile ({during / before:.1f} times)", during))
         _bound(exchange, None)
-        exchange.timed("the storm's last alert came, quota lifted", lambda: not _outstanding(exchange), over)
+        exchange.timed("the storm's last alert came, quota lifted", lambda: _all_came(exchange, over), over)
     if during > RATIO_MAX * max(before, 0.1):
         raise DrillFailed(f"others waited {during:.2f} s, {before:.2f} s before")
 
@@ -193,8 +193,9 @@ def _bound(exchange: Exchange, byte_rate: int | None) -> None:
     tocsin("policy", "quotas", str(file), "--home", str(exchange.home))
 
 
-def _outstanding(exchange: Exchange) -> int:
-    return sum(trip.took == float("inf") for trip in exchange.trips())
+def _all_came(exchange: Exchange, until: float) -> bool:
+    """Whether nothing is on its way any more that was published before `until`."""
+    return all(trip.took != float("inf") for trip in exchange.trips() if trip.at < until)
 
 
 def _took(exchange: Exchange, sent: dict[bytes, float], begin: float, end: float) -> list[float]:
