@@ -51,7 +51,7 @@ test: export JDK_JAVA_OPTIONS := "-XX:SharedArchiveFile=$(CURDIR)/.tocsin/broker
 test: lint types .tocsin/brokers.jsa  ## lint, types, unit and integration tests (real Kafka), short fault runs
 	tocsin schemas lint
 	@# in the order of their names: by default files of few tests come last, which are the longest
-	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 40
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
 	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py \

@@ -71,6 +71,8 @@ class TopicsReader:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "check.crcs": True,
+                # the end of a topic is told with the next answer, for which a command waits
+                "fetch.wait.max.ms": 100,
                 "queued.max.messages.kbytes": 16_384,
                 "fetch.queue.backoff.ms": 5,  # by default, fetching rests for a second whenever that much waits
             }
