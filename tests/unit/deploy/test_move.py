@@ -40,7 +40,7 @@ from tocsin.schemas.bus import BusRecord
 ALERTS = "alerts.se.site-taken-down.green"
 OTHER = "alerts.se.site-taken-down.amber"
 INBOX = "inbox.bank-se"
-IDS = Ids({ALERTS: "old-a", OTHER: "old-o", INBOX: "old-i"}, {ALERTS: "new-a", OTHER: "new-o", INBOX: "new-i"})
+IDS = Ids({ALERTS: "old/a", OTHER: "old/o", INBOX: "old/i"}, {ALERTS: "new/a", OTHER: "new/o", INBOX: "new/i"})
 
 
 def _records(offsets: Sequence[int]) -> list[BusRecord]:
@@ -144,33 +144,33 @@ def _ledger(records: Sequence[tuple[bytes, bytes | None]]) -> tuple[Ledger, Ledg
 
 def test_a_ledger_goes_on_at_the_same_offsets_of_the_new_topics() -> None:
     """The mark and what was passed on stay as they are."""
-    position, inbox, mark = Position("old-a", ALERTS, 17), Inbox("old-i", 3), Mark(4, {"bank-se": 2}, 5, 6)
+    position, inbox, mark = Position("old/a", ALERTS, 17), Inbox("old/i", 3), Mark(4, {"bank-se": 2}, 5, 6)
     ledger, carried = _ledger(
         [
             (position_key(position), encode_position(position)),
             (inbox_key("bank-se"), encode_inbox(inbox)),
             (inbox_key("bank-de"), encode_inbox(inbox)),
-            (sight_key("bank-se"), b"old-i/abc"),
+            (sight_key("bank-se"), b"old/i/abc"),
             (dispute_key("bank-se/hotline-se/1"), b"id"),
             (MARK_KEY, encode_mark(mark)),
         ]
     )
     carried.finish()
-    assert ledger.positions == {ALERTS: replace(position, topic_id="new-a")}
-    assert ledger.inboxes == {"bank-se": replace(inbox, topic_id="new-i"), "bank-de": inbox}
-    assert ledger.sights == {"bank-se": "new-i/abc"}
+    assert ledger.positions == {ALERTS: replace(position, topic_id="new/a")}
+    assert ledger.inboxes == {"bank-se": replace(inbox, topic_id="new/i"), "bank-de": inbox}
+    assert ledger.sights == {"bank-se": "new/i/abc"}
     assert ledger.disputes == {"bank-se/hotline-se/1": "id"}
     assert ledger.mark == mark
 
 
 def test_a_position_in_a_topic_that_there_is_no_more_is_left() -> None:
     """One that was deleted, or made again and decided since; not one that the lane cannot go on from."""
-    before, now = Position("older", ALERTS, 90), Position("old-a", ALERTS, 2)
+    before, now = Position("older", ALERTS, 90), Position("old/a", ALERTS, 2)
     gone = Position("gone", "alerts.se.site-taken-down.clear", 5)
     records = [(position_key(one), encode_position(one)) for one in (before, gone, now)]
     ledger, carried = _ledger([*records, (position_key(before), None)])
     carried.finish()
-    assert ledger.positions == {ALERTS: replace(now, topic_id="new-a")}
+    assert ledger.positions == {ALERTS: replace(now, topic_id="new/a")}
     _, stopped = _ledger(records[:1])
     with pytest.raises(MoveRefused, match="deleted and made again"):
         stopped.finish()

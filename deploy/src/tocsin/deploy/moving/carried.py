@@ -190,13 +190,14 @@ class LedgerCarried:
             inbox, topic = decode_inbox(put.value), inbox_topic(name.removeprefix(INBOX_PREFIX))
             return put._replace(value=encode_inbox(replace(inbox, topic_id=self._new_id(topic, inbox.topic_id))))
         if name.startswith(SIGHT_PREFIX):
-            topic_id, _, told = put.value.decode().partition("/")
+            topic_id, _, told = put.value.decode().rpartition("/")
             topic_id = self._new_id(inbox_topic(name.removeprefix(SIGHT_PREFIX)), topic_id)
             return put._replace(value=f"{topic_id}/{told}".encode())
         return put
 
     def _position(self, put: Put, name: str) -> Put | None:
-        _, topic_id, topic = name.split("/", 2)
+        # an id is Base64, in which a slash is a letter
+        topic_id, _, topic = name.removeprefix(POSITION_PREFIX).rpartition("/")
         if put.value is not None:
             self._positions[topic] = topic_id
         if self._ids.old.get(topic) != topic_id:
