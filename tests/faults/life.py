@@ -248,16 +248,10 @@ class Life:
         time.sleep(max(0.0, (last - _now_ms()) / 1_000))
         deadline = time.monotonic() + settle_s
         while [*self._unsettled()] and time.monotonic() < deadline:
-            self._tend()
             time.sleep(0.5)
         time.sleep(1)
         found = [*self._unsettled(), *self._wrong()]
         assert not found, "\n".join(found)
-
-    def _tend(self) -> None:
-        """What a supervisor does: start a fan-out again that has ended itself."""
-        for name in [name for name, process in self._fanouts.items() if process.poll() is not None]:
-            self._fanouts[name] = self.world.start_fanout(self._fanout, name=name)
 
     def _inboxes(self) -> dict[str, list[Message]]:
         return {reader: self.world.inbox(reader) for reader in READERS}

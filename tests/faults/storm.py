@@ -120,7 +120,6 @@ class Storm:
         deadline = time.monotonic() + timeout_s
         before = (-1, -1)
         while time.monotonic() < deadline:
-            self._tend()
             written = len(self.world.read(self.world.topics("alerts.")))
             decided = sum(one["kind"] == "ALERT" for one in self.world.decisions())
             copies = len(self.world.read(self.world.topics("inbox.")))
@@ -128,11 +127,6 @@ class Storm:
                 return
             before = (decided, copies)
             time.sleep(2)
-
-    def _tend(self) -> None:
-        """What a supervisor does: start a fan-out again that has ended itself."""
-        for number in [number for number, process in enumerate(self._fanouts) if process.poll() is not None]:
-            self._fanouts[number] = self._start_fanout(number)
 
     # -- counting ----------------------------------------------------------------------------------------------------
 

@@ -17,12 +17,12 @@ from tests.faults.life import FANOUTS, LIFE_S, PUBLISHERS, READERS, SHORT_LIFE_S
 from tests.load import LONG
 from tocsin.schemas.names import AlertTopic, AlertType, Tlp
 
-STEPS_A_LIFE: Final = 210 if LONG else 100
+STEPS_A_LIFE: Final = 210 if LONG else 130
 # the first life is always the simplest: it only publishes
 LIVES: Final = 24 if LONG else 2
 # each has an exchange of its own, so that they can be lived at the same time
 SEEDS: Final = (1, 2, 3, 4) if LONG else (1,)
-STEPS_MIN: Final = 5_000 if LONG else 190
+STEPS_MIN: Final = 5_000 if LONG else 250
 PLACES: Final = st.builds(
     lambda place, tlp: AlertTopic(place, AlertType.SITE_TAKEN_DOWN, Tlp(tlp)).name,
     st.sampled_from([name[-2:] for name in PUBLISHERS]),

@@ -13,7 +13,7 @@ from tests.load import LONG
 @pytest.mark.timeout(3_600 if LONG else 600)
 def test_storm_changes_nothing(tmp_path: Path) -> None:
     """Written = decided, and every inbox holds exactly what its ACLs allow, once, in order per lineage."""
-    alerts, each = (10_000, 10) if LONG else (600, 1)
+    alerts, each = (10_000, 10) if LONG else (1_000, 1)
     assert Storm(tmp_path / "home", alerts=alerts, each=each).run() == []
 
 

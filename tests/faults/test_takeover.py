@@ -14,7 +14,7 @@ from tests.load import LONG
 @pytest.mark.timeout(7_200 if LONG else 300)
 def test_who_was_told_is_known_after_every_take_over(tmp_path: Path) -> None:
     """Each copy is followed by one erasure and one notice, none comes twice, and the ledger knows every holder."""
-    takeovers = Takeovers(tmp_path / "home", times=200 if LONG else 2)
+    takeovers = Takeovers(tmp_path / "home", times=200 if LONG else 3)
     assert takeovers.run(settle_s=600 if LONG else 60) == []
 
 

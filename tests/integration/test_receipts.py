@@ -21,7 +21,7 @@ from tocsin.consumers.inbox import Inbox
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.models import SiteTakenDown
 
-SHORT_S, LONG_S = 18.0, 600.0
+SHORT_S, LONG_S = 30.0, 600.0
 READERS = ("reader-00", "reader-01", "reader-02", "reader-03")
 
 

@@ -21,7 +21,7 @@ MEMBER, OTHER = "reader-02", "reader-00"
 INBOX = f"inbox.{MEMBER}"
 ANSWER_S = 20.0
 # below it is the clock's and the machine's noise
-USUAL_MS_MIN = 100.0
+USUAL_MS_MIN = 20.0
 # how much slower a busy machine may make a lane that has nothing to do with the trouble
 BUSY = 10
 
