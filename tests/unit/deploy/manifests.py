@@ -11,7 +11,8 @@ import click
 import typer
 import yaml
 
-from tests.unit.deploy.broker_manifests import Thing, named, wrong_brokers
+from tests.crds import Thing
+from tests.unit.deploy.broker_manifests import named, wrong_brokers
 from tocsin.consumers.audit.logs import SEALER
 from tocsin.deploy.cli import app
 from tocsin.deploy.policy.rows import DRIFT, FANOUT, SERVICE_ROWS, SHIPPER

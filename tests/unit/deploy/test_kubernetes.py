@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.unit.deploy.broker_manifests import Thing
+from tests.crds import Thing
 from tests.unit.deploy.manifests import FOLDER, WITNESS, objects, workloads, wrong, wrong_services
 
 VERSION = "1.34"
