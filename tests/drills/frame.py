@@ -143,11 +143,6 @@ class Exchange:
         """Whether each host has a lane."""
         return len(set(self.owners().values())) == len(self.fanouts)
 
-    def tend(self) -> None:
-        """What a supervisor does: start a fan-out again that ended itself."""
-        for name in [name for name, process in self.fanouts.items() if process.poll() is not None]:
-            self.start_fanout(name)
-
     def restart_fanouts(self) -> None:
         """Each host's fan-out, one after the other, in good order; the next once the one before has a lane again."""
         for name in [*self.fanouts]:
@@ -155,12 +150,14 @@ class Exchange:
 
     def restart_fanout(self, name: str) -> None:
         """Stop one host's fan-out in good order and start it again, with the code that it is to have now."""
-        process = self.fanouts.pop(name)
-        if process.poll() is None:
-            self.world.stop_fanout(process)
-        before = self.world.log().count("lane_taken")
+        self.world.stop_fanout(self.fanouts.pop(name))
+        before = len(self.world.events("lane_taken"))
         self.start_fanout(name)
-        wait_until(lambda: self.world.log().count("lane_taken") > before, 180, f"a lane for {name}")
+
+        def has_one() -> bool:
+            return any(one["worker"] == name for one in self.world.events("lane_taken")[before:])
+
+        wait_until(has_one, 180, f"a lane for {name}")
 
     def restart_clients(self) -> None:
         """Everybody but the brokers, one after another."""
@@ -189,18 +186,11 @@ class Exchange:
     def _warm_up(self) -> None:
         """Wait until alerts come quickly; on a busy machine they may never, and then that is what `before` means."""
         until = time.monotonic() + WARM_UP_MAX_S
-        self.run(BEFORE_S)
+        time.sleep(BEFORE_S)
         while (before := pace(self.trips(), time.monotonic())) > QUICK_S and time.monotonic() < until:
-            self.run(1)
+            time.sleep(1)
         self.before = before
         self.steps.append(Step("before: 95 in 100 alerts come within", before))
-
-    def run(self, seconds: float) -> None:
-        """Let alerts flow."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.tend()
-            time.sleep(0.2)
 
     def trips(self) -> list[Trip]:
         """Every alert published so far, in order, and how long it took to the reader.
@@ -243,7 +233,7 @@ class Exchange:
                 f"{what}: not as before after {max_s:.0f} s; 95 in 100 take {pace(trips, now):.1f} s, {len(late)} have"
                 f" not come, waiting for {late[:FAULTS_MAX]} s\n{self.world.log()[-3000:]}\n{wrong}"
             )
-        self.run(1)
+        time.sleep(1)
 
     def endured(self, what: str, begun: float) -> None:
         """Note how long something took that alerts were to go on through, and the longest that one of them took.
@@ -339,7 +329,7 @@ class Exchange:
         while wrong := faults(found := self.evidence(), self.sees):
             if time.monotonic() > deadline:
                 raise DrillFailed("\n".join(wrong[:FAULTS_MAX]))
-            self.run(1)
+            time.sleep(1)
         for what, false in planted(found, READER):
             if not faults(false, self.sees):
                 raise DrillFailed(f"the count does not see that {what}")

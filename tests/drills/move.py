@@ -26,7 +26,7 @@ def move(exchange: Exchange) -> Evidence:
     old = exchange.world
     try:
         with exchange.load():
-            exchange.run(BOTH_S)
+            time.sleep(BOTH_S)
             _move(exchange, old)
         old.cluster.down()
         found = exchange.count()
@@ -48,7 +48,7 @@ def _move(exchange: Exchange, old: World) -> None:
         new.cluster.up(3)
         fault = time.monotonic()
         exchange.stop_fanouts()
-        exchange.run(UNDECIDED_S)  # what is published now is decided on the other cluster
+        time.sleep(UNDECIDED_S)  # what is published now is decided on the other cluster
         exchange.earlier = old.decisions()
         shutil.copytree(_sealed(old), home / "sealer", dirs_exist_ok=True)
         began = time.monotonic()

@@ -38,13 +38,13 @@ def lose_a_member(exchange: Exchange) -> None:
     thief.folder = Path(shutil.copytree(thief.folder, exchange.home / "thief" / THIEF))
     with exchange.load():
         trusted = max(one.offset() or 0 for one in exchange.world.read([topic]))
-        exchange.run(WRONG_S)
+        time.sleep(WRONG_S)
         begun = time.monotonic()
         tocsin("member", "suspend", THIEF, "--why", "stolen key", *words)
         exchange.steps.append(Step("`member suspend`", time.monotonic() - begun))
-        exchange.run(1)
+        time.sleep(1)
         ended = len(exchange.world.read([topic]))
-        exchange.run(2)
+        time.sleep(2)
         thief.abandon()
         if len(exchange.world.read([topic])) != ended:
             raise DrillFailed("it published on a second after it was suspended")
@@ -71,7 +71,7 @@ def _withdraw(exchange: Exchange, since: str) -> set[str]:
     def nothing_left() -> bool:
         rows = tocsin(*words)
         found.update(row["lineage"] for row in rows)
-        exchange.run(1)
+        time.sleep(1)
         return not rows
 
     wait_until(nothing_left, 180, "nothing left to withdraw")
@@ -119,15 +119,15 @@ def undo_a_policy(exchange: Exchange) -> None:
         begun = time.monotonic()
         _apply(exchange, wrong)
         exchange.timed("wrongly given, the first copy", lambda: bool(_newest(exchange, gave)), begun)
-        exchange.run(WRONG_S)
+        time.sleep(WRONG_S)
         undone = time.monotonic()
         _apply(exchange, right)
         exchange.steps.append(Step("`policy apply` of the policy before", time.monotonic() - undone))
-        exchange.run(BOUND_S)
+        time.sleep(BOUND_S)
         given = _newest(exchange, gave)
         standing = _newest(exchange, READER)
         exchange.timed("who had lost sight has all that stands again", lambda: _has(exchange, lost, standing), undone)
-        exchange.run(BOUND_S)
+        time.sleep(BOUND_S)
         if _newest(exchange, gave) != given:
             raise DrillFailed(f"copies came {BOUND_S:.0f} s after the policy was put right")
         exchange.recovered("meanwhile, others' alerts", begun)
@@ -168,12 +168,12 @@ def weather_a_storm(exchange: Exchange) -> None:
     _bound(exchange, round(exchange.rate * QUOTA_BYTES))
     with exchange.load():
         calm = time.monotonic()
-        exchange.run(8)
+        time.sleep(8)
         storm = time.monotonic()
         quiet, stormer.rate = stormer.rate, stormer.rate * STORM_TIMES
-        exchange.run(STORM_S)
+        time.sleep(STORM_S)
         stormer.rate, over = quiet, time.monotonic()
-        exchange.run(4)
+        time.sleep(4)
         took = [_took(exchange, other.sent, *span) for span in ((calm, storm), (storm, over))]
         before, during = (share(waits, 0.95) for waits in took)
         count = sum(storm <= at < over for at in stormer.sent.values())

@@ -29,7 +29,7 @@ def restore(exchange: Exchange) -> None:
     """
     world, copy = exchange.world, exchange.home / "copy"
     with exchange.load():
-        exchange.run(BOTH_S)
+        time.sleep(BOTH_S)
     exchange.count()
     exchange.stop_fanouts()
     world.cluster.down()
@@ -43,7 +43,7 @@ def restore(exchange: Exchange) -> None:
     exchange.start_fanouts()
     exchange.steps.append(Step("data put back, brokers up", time.monotonic() - begun))
     with exchange.load():
-        exchange.run(BOTH_S)
+        time.sleep(BOTH_S)
 
 
 def begin_before(exchange: Exchange) -> None:
@@ -67,7 +67,7 @@ def upgrade(exchange: Exchange) -> None:
         exchange.endured(f"brokers from {KAFKA_BEFORE.stem} to ours, one after another", begun)
         begun = time.monotonic()
         ours.run_kafka_tool(FEATURES, "upgrade", "--release-version", KAFKA_FEATURES)
-        exchange.run(BOTH_S)
+        time.sleep(BOTH_S)
         exchange.endured(f"features of {KAFKA_FEATURES}", begun)
         first, second = HOSTS
         before = exchange.codes[first]
@@ -80,6 +80,6 @@ def upgrade(exchange: Exchange) -> None:
             begun = time.monotonic()
             exchange.codes[host] = code
             exchange.restart_fanout(host)
-            exchange.run(BOTH_S)
+            time.sleep(BOTH_S)
             exchange.endured(what, begun)
         exchange.recovered("after all of it", time.monotonic())

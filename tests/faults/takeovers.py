@@ -32,8 +32,6 @@ PAUSE_S: Final = 0.05
 RETRACTING_S: Final = 8.0
 # a session ends after 6 s, and a lane that cannot be taken over is a failure
 TAKEN_S: Final = 60.0
-# one that was woken may end itself, and is given 50 s for that before it is started again
-SHARED_S: Final = 120.0
 # what is compared at the end is not to be compacted away before
 KEPT: Final = {"max.compaction.lag.ms": str(2**63 - 1), "min.compaction.lag.ms": str(2**62)}
 
@@ -80,14 +78,11 @@ class Takeovers:
         return [(one["lane"], one["worker"]) for one in self.world.events("lane_taken")]
 
     def _shared(self) -> bool:
-        # one whose client library met what is fatal has ended itself: whoever runs the service starts it again
-        for name in [name for name, process in self._fanouts.items() if process.poll() is not None]:
-            self._fanouts[name] = self.world.start_fanout(self.fanout, name=name)
         return len(set(dict(self._taken()).values())) == len(WORKERS)
 
     def _wait_shared(self) -> None:
         """Each worker has a lane: the group is at rest, and the next to take the lane over is the other one."""
-        wait_until(self._shared, SHARED_S, lambda: f"a lane for each worker:\n{self.world.log()[-4000:]}")
+        wait_until(self._shared, TAKEN_S, lambda: f"a lane for each worker:\n{self.world.log()[-4000:]}")
 
     def _take_over(self) -> None:
         """Stop the process that works the lane, at any moment; wake it up as soon as another has taken the lane."""

@@ -105,8 +105,9 @@ def test_no_copy_before_its_decision_even_for_a_reader_of_uncommitted_data(tmp_p
             for _ in range(50 if LONG else 3):
                 time.sleep(1.3)
                 world.stop_fanout(fanout, signal.SIGKILL)
+                taken = world.log().count("lane_taken")
                 fanout = world.start_fanout(name="worker")
-                time.sleep(2)
+                world.wait_lanes(taken + 2)
         wait_until(lambda: len(world.decisions()) >= len(world.read([TOPIC])), 40, "all decided")
         given = {
             (one["topic"], one["offset"], member["member"]) for one in world.decisions() for member in one["given"]

@@ -34,6 +34,7 @@ from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.names import inbox_topic
 
 LATE_S = 9.0
+LINGERS_S = 3.0
 
 
 class NoTransaction(TransactionPair):
@@ -132,6 +133,16 @@ class LateWorker(LaneWorker):
         return replace(context, sight=self._seen[0][1])
 
 
+class LingeringWorker(LaneWorker):
+    """A lane that says that it is to end, and does so some seconds later."""
+
+    def stop(self) -> None:
+        """Ask the lane to end, in a while."""
+        self._log.info("lane_lingers")
+        time.sleep(LINGERS_S)
+        super().stop()
+
+
 class LeakingLane(Lane):
     """Writes the copies of `reader-00` a second time, for `reader-03`."""
 
@@ -210,6 +221,7 @@ VARIANTS = {
     "no-fencing": NoFencingWorker,
     "forgetful": ForgetfulWorker,
     "late": LateWorker,
+    "lingering": LingeringWorker,
 }
 
 
@@ -221,7 +233,7 @@ def run(variant: str) -> None:
     policy = Policy.model_validate(yaml.safe_load(policy_file.read_text()))
     ForkingLane.home, ForkingLane.above = home, int(words.get("--above", 0))
     line_test_s = float(words.get("--line-test", 3_600))
-    settings = FanoutSettings(worker=name, name=name, line_test_s=line_test_s, lane_worker=VARIANTS[variant])
+    settings = FanoutSettings(worker=name, line_test_s=line_test_s, lane_worker=VARIANTS[variant])
     fanout = Fanout(Bundle.load(home / "services" / "fanout"), subscriptions(policy), settings)
     signal.signal(signal.SIGTERM, lambda *_: fanout.stop())
     fanout.run()

@@ -8,7 +8,6 @@ TocsinConsumerError
 ├── SnapshotUnknown      the rows that a decision names are not on record
 ├── DirectoryUnreadable  the topic `directory` cannot be read now
 ├── TopicsUnreadable     outboxes or ledgers cannot be read now
-├── MembershipLost       the group of the fan-out takes another process for this one; it must be started again
 ├── LaneFenced           another process has taken the lane over, or the producer cannot go on
 │   └── LedgerHangs         a transaction stays open on its ledger
 ├── LaneStopped          going on could skip or mix up alerts; somebody must look
@@ -68,10 +67,6 @@ class DirectoryUnreadable(TocsinConsumerError):
 
 class TopicsUnreadable(TocsinConsumerError):
     """Outboxes or ledgers cannot be read now."""
-
-
-class MembershipLost(TocsinConsumerError):
-    """The group of the fan-out takes another process for this one, for good; the message says what to do."""
 
 
 class LaneFenced(TocsinConsumerError):

@@ -18,7 +18,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from tocsin.consumers.client_statistics import silent
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.entry import Headers
-from tocsin.consumers.errors import MembershipLost
 from tocsin.consumers.fanout_metrics import FanoutMetrics
 from tocsin.consumers.fanout_watch import Watch
 from tocsin.consumers.gains import GAINS_MAX
@@ -65,7 +64,7 @@ def notary(key: SigningKey, coalition: str) -> Notary:
 
 @dataclass(frozen=True, slots=True)
 class FanoutSettings:
-    """`name` makes the process known to the group across restarts (static membership); two may not share one.
+    """`worker` is what the process is called in logs, metrics and decisions.
 
     Every `line_test_s` seconds each member is sent a test notice, upon which Kafka can erase what was withdrawn. A
     member that gains more than `gains_max` live alerts of one jurisdiction at once is given none of them. Each lane
@@ -74,7 +73,6 @@ class FanoutSettings:
     """
 
     worker: str
-    name: str | None = None
     line_test_s: float = 3_600
     gains_max: int = GAINS_MAX
     scratch: Path | None = None
@@ -133,10 +131,13 @@ class Fanout:
         self.health.needs(self._needs)
 
     def _group_config(self, config: KafkaConfig) -> dict[str, Any]:
-        static = {"group.instance.id": self._settings.name} if self._settings.name else {}
+        """A member of the group without `group.instance.id`.
+
+        A static member that is killed while lanes are shared out, and started again within its session, is given what
+        it had in the first of the two rounds, and no second one follows: the lane between two owners stays nobody's.
+        """
         return {
             **config,
-            **static,
             "group.id": GROUP,
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": SESSION_TIMEOUT_MS,
@@ -151,11 +152,7 @@ class Fanout:
         self._stop_asked.set()
 
     def run(self) -> None:
-        """Work until stopped.
-
-        Raises:
-            MembershipLost: the group has another member of this name, or takes this one for another.
-        """
+        """Work until stopped."""
         self._watch.start(self._looked)
         self._consumer.subscribe(
             [f"^{_LEDGER_PREFIX.replace('.', '[.]')}"],
@@ -194,11 +191,8 @@ class Fanout:
     def _poll(self) -> None:
         self._turn.beat()
         self.metrics.turned("group", time.time())
-        message = self._consumer.poll(CONFIRM_POLL_S)
+        self._consumer.poll(CONFIRM_POLL_S)
         self._answer()
-        error = message.error() if message is not None else None
-        if error is not None:
-            _check_member(error)
         for lane, worker in list(self._lanes.items()):
             if worker.ending is not None:
                 self._ended(lane, worker.ending)
@@ -290,31 +284,11 @@ class Fanout:
 
 
 def refused_commit(failure: KafkaException) -> bool | None:
-    """What a commit that failed says of the lane: it is not ours (False), or that cannot be said now (None).
-
-    Raises:
-        MembershipLost: this client never is a member again.
-    """
+    """What a commit that failed says of the lane: it is not ours (False), or that cannot be said now (None)."""
     error = cast("KafkaError", failure.args[0])
-    _check_member(error)
     return None if error.code() in _PASSING else False
 
 
-def _check_member(error: KafkaError) -> None:
-    """Raise MembershipLost if this client never is a member again.
-
-    That is said once: later calls of `poll` return nothing, and the process would live on without a lane. And a message
-    from `poll` never calls its error fatal, only its code says so.
-    """
-    if error.fatal() or error.code() in _ENDING:
-        raise MembershipLost(
-            f"group {GROUP} no longer takes this process for its member ({error.str()}); start it again, and if it ends"
-            " like this once more, look for another fan-out with its --name"
-        )
-
-
-# static membership: the group takes somebody else for the member of this name, be it this process as it joined again
-_ENDING = (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL)  # noqa: SLF001  # librdkafka's name
 _PASSING = (
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,

@@ -31,7 +31,7 @@ def run(
     policy: Annotated[Path, typer.Option("--policy", help="Where the members' subscriptions stand.", exists=True)],
     home: HomeOption = HOME,
     name: Annotated[
-        str | None, typer.Option(help="Keeps its lanes over a quick restart; no two processes may share one.")
+        str | None, typer.Option(help="What it is called in logs, metrics and decisions; else host and process id.")
     ] = None,
     gains_max: Annotated[
         int, typer.Option(help="A member that gains more live alerts of a jurisdiction at once is given none.", min=0)
@@ -58,7 +58,6 @@ def run(
     worker = name or f"{socket.gethostname()}-{os.getpid()}"
     settings = FanoutSettings(
         worker=worker,
-        name=name,
         gains_max=gains_max,
         scratch=scratch,
         line_test_s=line_test,
