@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from confluent_kafka import (
@@ -60,6 +61,7 @@ class TopicsReader:
 
     def __init__(self, config: KafkaConfig, *, group: str) -> None:
         self._next: dict[str, int] = {}
+        self._heard_of: set[str] = set()
         self._known_ends: Mapping[str, int] = {}
         self._admin = AdminClient({**config, **ADMIN})
         self._consumer = Consumer(
@@ -124,6 +126,10 @@ class TopicsReader:
         self._assign()
 
     def _assign(self) -> None:
+        """Begin; the client looks for leaders of topics new to it once a second only, and asked for all, has them."""
+        if not self._heard_of.issuperset(self._next):
+            with suppress(KafkaException):  # what cannot be read is said when it is read
+                self._heard_of |= self._consumer.list_topics(timeout=_ASK_S).topics.keys()
         self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._next.items()])
 
     def read_to_end(self, take: Callable[[BusRecord], None]) -> None:
