@@ -120,7 +120,7 @@ class _KafkaUser(_Strict):
 
 
 def _resources(text: str) -> tuple[list[_KafkaTopic], list[_KafkaUser]]:
-    documents = [*yaml.safe_load_all(text)]
+    documents = [*yaml.load_all(text, Loader=yaml.CSafeLoader)]
     topics = [_KafkaTopic.model_validate(one) for one in documents if one["kind"] == "KafkaTopic"]
     users = [_KafkaUser.model_validate(one) for one in documents if one["kind"] != "KafkaTopic"]
     for names in ([one.metadata.name for one in topics], [one.metadata.name for one in users]):

@@ -61,7 +61,7 @@ def strimzi(
     """
     topics = [_kafka_topic(topic, cluster, brokers) for topic in desired.topics]
     users = [_kafka_user(login, desired.rows, cluster, quotas.get(login, {})) for login in desired.logins]
-    return yaml.safe_dump_all([*topics, *users], sort_keys=False, explicit_start=True, width=120)
+    return yaml.dump_all([*topics, *users], Dumper=yaml.CSafeDumper, sort_keys=False, explicit_start=True, width=120)
 
 
 def _resource(kind: str, name: str, cluster: str, spec: Mapping[str, Any]) -> dict[str, Any]:
