@@ -8,7 +8,7 @@ first transaction uses the first id: of two owners that interleave, at most one 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -26,7 +26,6 @@ COMMIT_CERTAIN_S = 0.35
 FLUSH_MAX_S = 25.0
 FLUSH_SLICE_S = 0.25
 
-ProducerFactory = Callable[[Mapping[str, Any]], Producer]
 _QUEUE_MAX = 400_000
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from tocsin.schemas.catalog import ALL, Schema
 from tocsin.schemas.codec import VALUE_BYTES_MAX, decode_strict, schema_of
 from tocsin.schemas.directory import Directory, DirectoryKey
 from tocsin.schemas.errors import Reason, Rejection
 from tocsin.schemas.guard import check_content
-from tocsin.schemas.names import AlertTopic, AlertType
+from tocsin.schemas.names import AlertTopic
 from tocsin.schemas.semantics import check_published, check_semantics
 from tocsin.schemas.signing import (
     DSSE_HEADERS,
@@ -26,8 +26,6 @@ from tocsin.schemas.signing import (
     payload_type,
     verify,
 )
-
-_ALERT_SUBJECTS: Final = frozenset(kind.value for kind in AlertType)
 
 
 class Signed(NamedTuple):
