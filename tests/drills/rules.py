@@ -34,6 +34,7 @@ def lose_a_member(exchange: Exchange) -> None:
     words = exchange.words
     topic = f"alerts.{THIEF[-2:]}.site-taken-down.green"
     [thief] = [member for member in exchange.members if member.name == THIEF]
+    [other] = [member for member in exchange.members if member is not thief]
     # the thief's copy of the bundle
     thief.folder = Path(shutil.copytree(thief.folder, exchange.home / "thief" / THIEF))
     with exchange.load():
@@ -42,6 +43,7 @@ def lose_a_member(exchange: Exchange) -> None:
         begun = time.monotonic()
         tocsin("member", "suspend", THIEF, "--why", "stolen key", *words)
         exchange.steps.append(Step("`member suspend`", time.monotonic() - begun))
+        other.rate += thief.rate  # the load stays what it was
         time.sleep(1)
         ended = len(exchange.world.read([topic]))
         time.sleep(2)
