@@ -6,13 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 
 from tests.load import TOPIC, publish, publish_decided
 from tests.world import World, running, small_policy, takedown, tocsin
@@ -21,6 +23,7 @@ from tocsin.producers.publisher import Publisher
 
 HERE = Path(__file__).parents[2]
 SHOWN = ("reader-00", "reader-01")
+STILL_WRITTEN_S = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,26 @@ def _given(world: World, most: int) -> list[str]:
     return found
 
 
+@contextmanager
+def _written_to(world: World, topic: str, seconds: float) -> Generator[None]:
+    """As long as brokers do not know yet that nobody may write any more, somebody does."""
+
+    def write() -> None:
+        producer = Producer(world.cluster.admin_config())
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            producer.produce(topic, b"late", partition=0)
+            assert producer.flush(10) == 0
+            time.sleep(0.01)
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        writer.join()
+
+
 def _plain(records: list[Message]) -> list[tuple[Any, ...]]:
     return [(one.key(), one.value(), one.headers()) for one in records]
 
@@ -97,7 +120,8 @@ def test_an_exchange_goes_on_on_another_cluster(old: World, tmp_path: Path) -> N
     with _elsewhere(old, tmp_path / "home") as new:
         for count in (1, 4, 12):
             _killed(old, new, count)
-        _move(old, new)
+        with _written_to(old, "audit.access", STILL_WRITTEN_S):
+            _move(old, new)
         assert all(row["written"] == 0 for row in _move(old, new))
         assert {member: _plain(new.inbox(member)) for member in SHOWN} == before
         assert _placed(new) == published

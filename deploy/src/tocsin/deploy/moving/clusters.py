@@ -34,7 +34,10 @@ CLOSED: Final = AclRow("TOPIC", "*", "LITERAL", "User:*", "*", "WRITE", "DENY")
 """By this nobody but super users writes to the old cluster any more."""
 STAMPS: Final = "message.timestamp.type"
 LEFT_S: Final = 20.0
-"""The group misses a fan-out that has a name, and was stopped, some seconds later."""
+"""The group misses a fan-out that was killed some seconds later."""
+STILL_S: Final = 20.0
+"""Not all brokers know at the same time that nobody may write any more, and a transaction may just be ended."""
+LOOK_S: Final = 0.5
 RECORD_BYTES_MAX: Final = 2_200_000
 TAIL: Final = 10_000
 """So many offsets at the end of a record are looked through first, for its last decision."""
@@ -92,13 +95,22 @@ class Old(Cluster):
             time.sleep(0.5)
 
     def check_still(self, topics: Iterable[str]) -> None:
-        """Make sure that nothing is half written. Raises MoveRefused."""
+        """Wait until nothing more comes, and nothing is half written. Raises MoveRefused."""
         places = [TopicPartition(topic, 0) for topic in topics]
-        levels = (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
-        committed, all_of = (self._ends(places, level) for level in levels)
-        open_ones = sorted(topic for topic, end in committed.items() if end != all_of[topic])
-        if open_ones:
-            raise MoveRefused(f"{open_ones[0]}: a transaction is open on the old cluster; try again in half a minute")
+        deadline = time.monotonic() + STILL_S
+        before = self._ends(places, IsolationLevel.READ_UNCOMMITTED)
+        while True:
+            time.sleep(LOOK_S)
+            committed = self._ends(places, IsolationLevel.READ_COMMITTED)
+            ends = self._ends(places, IsolationLevel.READ_UNCOMMITTED)
+            moving = sorted(topic for topic, end in ends.items() if end != before[topic])
+            half = sorted(topic for topic, end in ends.items() if end != committed[topic])
+            if not moving and not half:
+                return
+            if time.monotonic() > deadline:
+                what = f"{moving[0]}: somebody writes" if moving else f"{half[0]}: a transaction is open"
+                raise MoveRefused(f"{what} on the old cluster; try again in half a minute")
+            before = ends
 
     def _fanouts(self) -> int:
         try:
