@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test test-kafka test-unit up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types mypy pyright clean
+.PHONY: help setup demo test test-kafka test-beside up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types mypy pyright clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,16 +50,20 @@ pyright: setup
 test: export JDK_JAVA_OPTIONS := "-XX:SharedArchiveFile=$(CURDIR)/.tocsin/brokers.jsa" -Xlog:disable
 test: lint .tocsin/brokers.jsa  ## lint, types, unit and integration tests (real Kafka), short fault runs
 	tocsin schemas lint
-	@$(MAKE) --no-print-directory --jobs 2 test-unit test-kafka
+	@$(MAKE) --no-print-directory --jobs 2 test-beside test-kafka
+
+# with the longest first, in this order
+KAFKA := $(addprefix tests/,observe faults integration bench browser)
+OTHERS := $(filter-out $(KAFKA) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 
 test-kafka:
-	@# in the order of their names: by default files of few tests come last, which are the longest
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 --ignore tests/unit
+	@# by default files of few tests come last, which are the longest
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 $(KAFKA)
 
-test-unit:
-	@echo "Types and unit tests run beside those that wait for Kafka, at lowest priority; what they say comes at their end ..."
-	@nice -n 19 sh -c 'mypy && basedpyright && pytest --numprocesses 2 --durations 20 tests/unit' > .tocsin/unit.log 2>&1; \
-		ended=$$?; cat .tocsin/unit.log; exit $$ended
+test-beside:
+	@echo "Types and all other tests run beside those with Kafka, at lowest priority, and are shown at their end ..."
+	@nice -n 19 sh -c 'mypy && basedpyright && pytest --numprocesses 2 --durations 20 $(OTHERS)' > .tocsin/beside.log 2>&1; \
+		ended=$$?; cat .tocsin/beside.log; exit $$ended
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
 	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py \

@@ -141,7 +141,8 @@ class Fanout:
             "group.id": GROUP,
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": SESSION_TIMEOUT_MS,
-            "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 4,
+            # who holds a lane learns by a heartbeat that it is to be shared out, in each of two rounds
+            "heartbeat.interval.ms": 500,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "topic.metadata.refresh.interval.ms": 2_000,
