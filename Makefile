@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test test-kafka test-beside up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types mypy pyright clean
+.PHONY: help setup demo test up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types mypy pyright clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,28 +48,16 @@ pyright: setup
 	@python -m tests.classes $@
 
 test: export JDK_JAVA_OPTIONS := "-XX:SharedArchiveFile=$(CURDIR)/.tocsin/brokers.jsa" -Xlog:disable
-test: lint .tocsin/brokers.jsa  ## lint, types, unit and integration tests (real Kafka), short fault runs
+test: lint types .tocsin/brokers.jsa  ## lint, types, unit and integration tests (real Kafka), short fault runs
 	tocsin schemas lint
-	@$(MAKE) --no-print-directory --jobs 2 test-beside test-kafka
-
-# with the longest first, in this order
-KAFKA := $(addprefix tests/,observe faults integration bench browser)
-OTHERS := $(filter-out $(KAFKA) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
-
-test-kafka:
-	@# by default files of few tests come last, which are the longest
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 $(KAFKA)
-
-test-beside:
-	@echo "Types and all other tests run beside those with Kafka, at lowest priority, and are shown at their end ..."
-	@nice -n 19 sh -c 'mypy && basedpyright && pytest --numprocesses 2 --durations 20 $(OTHERS)' > .tocsin/beside.log 2>&1; \
-		ended=$$?; cat .tocsin/beside.log; exit $$ended
+	@# in the order of their names: by default files of few tests come last, which are the longest
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
 	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py \
 		tests/unit/consumers/test_rebuild.py tests/unit/deploy/test_audit_verify.py
 
-drills: setup  ## lose something, on three brokers under load (half an hour; DRILL=name for one, RATE=20 for a slow machine)
+drills: setup  ## lose something, on three brokers under load (25 minutes; DRILL=name for one, RATE=20 for a slow machine)
 	@python -m tests.drills $(DRILL) $(if $(RATE),--rate $(RATE))
 
 bench: setup  ## copies a second, CPU and latency, beside two plain loops (ten minutes, on a quiet machine)
