@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from tests.load import LONG, TOPIC
+from tests.load import TOPIC
 from tests.world import World, revised, small_policy, takedown, wait_until
 from tocsin.consumers.inbox import Inbox
 from tocsin.producers.publisher import Publisher
@@ -159,7 +159,6 @@ def test_after_a_retraction_no_file_holds_a_byte_of_it(world: World) -> None:
         erasing.check_decisions()
 
 
-@pytest.mark.skipif(not LONG, reason="without what the bound rests on it takes half a minute: make faults")
 @pytest.mark.parametrize(
     ("lag_ms", "line_test_ms"),
     [(NEVER_MS, LINE_TEST_MS), (LAG_MS, NEVER_MS)],

@@ -92,7 +92,7 @@ class Old(Cluster):
         while self._fanouts():
             if time.monotonic() > deadline:
                 raise MoveRefused("a fan-out runs on the old cluster: stop it, and try again")
-            time.sleep(0.5)
+            time.sleep(LOOK_S)
 
     def check_still(self, topics: Iterable[str]) -> None:
         """Wait until nothing more comes, and nothing is half written. Raises MoveRefused."""
