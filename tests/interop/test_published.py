@@ -33,6 +33,13 @@ def monitor() -> Thing:
 
 
 @pytest.fixture(scope="module")
+def rules() -> Thing:
+    """What a PrometheusRule may hold."""
+    crds = module(*OPERATOR) / "example" / "prometheus-operator-crd"
+    return schema_of(crds / "monitoring.coreos.com_prometheusrules.yaml")
+
+
+@pytest.fixture(scope="module")
 def compose() -> Thing:
     """What a compose file may hold."""
     schema: Thing = json.loads((module(*COMPOSE) / "schema" / "compose-spec.json").read_text())
@@ -43,6 +50,14 @@ def test_every_pod_monitor_is_valid(monitor: Thing) -> None:
     """Strictly: a field that the operator does not know is refused."""
     assert len(MONITORS) > 1
     assert [error for one in MONITORS for error in errors(one, monitor)] == []
+
+
+def test_the_alert_rules_are_what_a_prometheus_rule_holds(rules: Thing) -> None:
+    """As they are; and a misspelt field is refused."""
+    spec = yaml.safe_load((FOLDER.parent / "observe" / "alerts.yaml").read_text())
+    assert errors({"spec": spec}, rules) == []
+    spec["groups"][0]["rules"][0]["four"] = "5m"
+    assert errors({"spec": spec}, rules) != []
 
 
 def test_the_compose_file_is_valid(compose: Thing) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
+
+import yaml
 
 from tests.crds import Thing
 from tocsin.deploy.cluster.log4j import OPTIONS, log4j
@@ -24,11 +27,13 @@ SMALL_MACHINE: Final = (
 # Strimzi's start script gives each node's number to its process; its image runs as this user
 NODE_FOLDER: Final = "/mnt/access/node-${env:STRIMZI_BROKER_ID}"
 BROKERS_USER: Final = 1001
+PODS: Final = {"strimzi.io/cluster": "exchange", "strimzi.io/kind": "Kafka", "strimzi.io/name": "exchange-kafka"}
 
 
 def wrong_brokers(things: Sequence[Thing]) -> list[str]:
     """What is not as it must be of the brokers among `things`, and of who writes topics, ACLs and users."""
-    return [*_kafka(named(things, "Kafka", "exchange")), *_pools(things), *_one_writer(things), *_access_log(things)]
+    kafka = named(things, "Kafka", "exchange")
+    return [*_kafka(kafka), *_pools(things), *_one_writer(things), *_access_log(things), *_metrics(kafka, things)]
 
 
 def named(things: Iterable[Thing], kind: str, name: str) -> Thing:
@@ -116,3 +121,16 @@ def _access_log(things: Sequence[Thing]) -> Iterator[str]:
         yield "access log: the shipper does not read that volume, or may write it"
     if shipper["securityContext"]["runAsUser"] != BROKERS_USER:
         yield "access log: the shipper may not read what brokers write"
+
+
+def _metrics(kafka: Thing, things: Sequence[Thing]) -> Iterator[str]:
+    """Brokers tell what the dashboards and rules ask for, and Prometheus asks them under the name that these know."""
+    place = kafka["spec"]["kafka"]["metricsConfig"]["valueFrom"]["configMapKeyRef"]
+    told = named(things, "ConfigMap", place["name"]).get("data", {}).get(place["key"], "")
+    if yaml.safe_load(told) != yaml.safe_load((files("tocsin.deploy.cluster") / "jmx.yaml").read_bytes()):
+        yield "metrics: brokers do not tell what those of the local cluster tell"
+    monitor = named(things, "PodMonitor", "kafka").get("spec", {})
+    asked = [(one["port"], one["path"], one["relabelings"]) for one in monitor.get("podMetricsEndpoints", [])]
+    named_kafka = [{"targetLabel": "job", "replacement": "kafka"}]
+    if asked != [("tcp-prometheus", "/metrics", named_kafka)] or monitor["selector"] != {"matchLabels": PODS}:
+        yield "metrics: Prometheus does not ask the brokers, or the rules do not know whom it asked"

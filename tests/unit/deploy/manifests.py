@@ -32,6 +32,10 @@ OF_A_MEMBER: Final = ("audit witness",)
 WITHOUT_KAFKA: Final = ("schemas serve", "status-page")
 ONE_ONLY: Final = ("audit seal", "audit ship", "audit witness")
 BROKERS: Final = {"strimzi.io/cluster": "exchange", "strimzi.io/name": "exchange-kafka"}
+JOBS: Final = {
+    one["job_name"]
+    for one in yaml.safe_load((FOLDER.parent / "observe" / "prometheus.yaml").read_text())["scrape_configs"]
+}
 DNS: Final = {
     "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
     "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
@@ -205,6 +209,8 @@ def _comes_in(thing: Thing, work: _Work, things: Sequence[Thing]) -> Iterator[st
     scraped = [one["port"] for one in monitor.get("podMetricsEndpoints", [])]
     if scraped != ["metrics"] or monitor["selector"]["matchLabels"] != {"app": name}:
         yield "Prometheus does not ask it"
+    elif (monitor.get("jobLabel"), name in JOBS) != ("app", True):
+        yield f"the rules do not know it: their jobs are {sorted(JOBS)}, its name {name} is not given to Prometheus"
     asked = work.command not in OF_A_MEMBER
     page = [_pods("status-page")] if asked else []
     peers = [{"namespaceSelector": {"matchLabels": {"tocsin/monitoring": "true"}}}, *page]

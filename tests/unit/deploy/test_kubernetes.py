@@ -210,6 +210,14 @@ MUTATIONS: dict[str, Callable[[list[Thing]], object]] = {
         {"tocsin/kafka": "true"}
     ),
     "Prometheus does not ask": lambda t: t.remove(_find(t, "PodMonitor", "drift")),
+    "the rules do not know who was asked": lambda t: _find(t, "PodMonitor", "fanout")["spec"].pop("jobLabel"),
+    "nobody asks the brokers": lambda t: t.remove(_find(t, "PodMonitor", "kafka")),
+    "brokers under another name": lambda t: _find(t, "PodMonitor", "kafka")["spec"]["podMetricsEndpoints"][0][
+        "relabelings"
+    ].clear(),
+    "brokers tell something else": lambda t: _find(t, "ConfigMap", "kafka-metrics")["data"].update(
+        {"rules.yaml": "lowercaseOutputName: true"}
+    ),
 }
 
 
