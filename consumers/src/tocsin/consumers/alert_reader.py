@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from tocsin.consumers.client_statistics import ClientSettings, silent
 from tocsin.consumers.errors import LaneStopped
+from tocsin.consumers.kafka import STANDING_MS
 from tocsin.consumers.lane_transaction import Source
 from tocsin.consumers.ledger import Position
 from tocsin.consumers.watch import Topics
@@ -41,7 +42,7 @@ class AlertReader:
                 # loss by retention is an error that stops the lane, never a silent skip
                 "auto.offset.reset": "error",
                 "check.crcs": True,
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": STANDING_MS,
                 "fetch.queue.backoff.ms": 5,
                 "queued.max.messages.kbytes": 65_536,
                 **tell(f"{jurisdiction}.reader"),

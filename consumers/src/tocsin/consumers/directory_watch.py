@@ -9,7 +9,7 @@ from typing import Final
 
 from tocsin.consumers.directory_reader import READ_S_MAX, DirectoryReader, wall_clock_ms
 from tocsin.consumers.errors import DirectoryUnreadable
-from tocsin.consumers.kafka import KafkaReader
+from tocsin.consumers.kafka import STANDING_MS, KafkaReader
 from tocsin.consumers.watch import Watcher
 from tocsin.schemas.bundle import Bundle, KafkaConfig
 from tocsin.schemas.directory import Directory, Roots, VersionFloor
@@ -28,9 +28,8 @@ class DirectoryWatcher(Watcher):
         self.directory: Directory | None = None
         self._verifier: Verifier | None = None
         self._coalition = coalition
-        self._reader = DirectoryReader(
-            KafkaReader(config, DIRECTORY_TOPIC, None), coalition, roots, floor, wall_clock_ms
-        )
+        reader = KafkaReader(config, DIRECTORY_TOPIC, None, fetch_wait_ms=STANDING_MS)
+        self._reader = DirectoryReader(reader, coalition, roots, floor, wall_clock_ms)
         self._reading = threading.Lock()
 
     def look(self) -> None:

@@ -10,6 +10,7 @@ from tocsin.consumers.audit.logs import is_sealed, log_keys, origin_of
 from tocsin.consumers.audit.shown import opened
 from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import NoteInvalid, TopicsUnreadable
+from tocsin.consumers.kafka import STANDING_MS
 from tocsin.consumers.topics_reader import TopicsReader
 from tocsin.consumers.watch import Watcher
 from tocsin.schemas.bundle import KafkaConfig
@@ -34,7 +35,7 @@ class HeadsWatcher(Watcher):
     def __init__(self, config: KafkaConfig, directory: DirectoryWatcher, *, group: str) -> None:
         super().__init__("heads", POLL_S)
         self._directory = directory
-        self._reader = TopicsReader(config, group=group)
+        self._reader = TopicsReader(config, group=group, fetch_wait_ms=STANDING_MS)
         self._heads: dict[str, str] = {}
 
     def of(self, lane: str) -> str | None:

@@ -19,7 +19,7 @@ from tocsin.consumers.copies import CopyVerifier, Notice, Received, ReceivedKind
 from tocsin.consumers.directory_reader import DirectoryReader, wall_clock_ms
 from tocsin.consumers.errors import DirectoryUnreadable, InboxError, OutboxError, RecordUnverified
 from tocsin.consumers.inbox_heads import InboxHeads
-from tocsin.consumers.kafka import KafkaReader
+from tocsin.consumers.kafka import STANDING_MS, TO_THE_END_MS, KafkaReader
 from tocsin.consumers.outbox import Outbox
 from tocsin.consumers.receipting import ReadFrom, Receipting
 from tocsin.consumers.receipts import Receipt
@@ -141,8 +141,11 @@ class Inbox:
         self._receipting: Receipting | None = None
         if receipts and read_from is not None and (outbox is not None or on_kafka):
             self._receipting = Receipting(bundle.member, self.group, self._receive, read_from, now_ms)
-        self._reader: Reader = reader or KafkaReader(bundle.kafka_config(), self._topic, self.group)
-        directory = directory or KafkaReader(bundle.kafka_config(), DIRECTORY_TOPIC, None)
+        wait_ms = STANDING_MS if follow else TO_THE_END_MS
+        self._reader: Reader = reader or KafkaReader(
+            bundle.kafka_config(), self._topic, self.group, fetch_wait_ms=wait_ms
+        )
+        directory = directory or KafkaReader(bundle.kafka_config(), DIRECTORY_TOPIC, None, fetch_wait_ms=STANDING_MS)
         state = state or bundle.path / "directory-version"
         floor = VersionFloor(state)
         self._directory = DirectoryReader(directory, bundle.coalition, bundle.roots, floor, now_ms)

@@ -13,6 +13,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from tocsin.schemas.bus import BusRecord, Failure, Headers, Kind, OnDone, ReadFailed
 
 STORED_EVERY_MS: Final = 1_000
+TO_THE_END_MS: Final = 100
+"""`fetch.wait.max.ms` of who reads to the end and no further: of a topic with transactions it is told so late."""
+STANDING_MS: Final = 500
+"""`fetch.wait.max.ms` of who reads on: each record comes at once, and each idle reader costs the broker that seldom."""
 _SESSION_MS: Final = 10_000
 _PROBE_EVERY_S: Final = 2.0
 _PROBE_S: Final = 1.0
@@ -23,7 +27,6 @@ _SETTINGS: Final[Mapping[str, str | int | bool]] = {
     "enable.auto.offset.store": False,
     "enable.partition.eof": True,
     "allow.auto.create.topics": False,
-    "fetch.wait.max.ms": 100,
     "check.crcs": True,
     # how long a standby waits for a reader that was killed
     "session.timeout.ms": _SESSION_MS,
@@ -61,7 +64,7 @@ class KafkaReader:
     """A `Reader` on Kafka: read_committed, by group membership; without a group it reads the topic and keeps no place.
 
     `connection` are librdkafka settings, `Bundle.kafka_config()`. Without a group it begins at `begin`, by default
-    at the first record.
+    at the first record. `fetch_wait_ms` is `TO_THE_END_MS` or `STANDING_MS`.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class KafkaReader:
         group: str | None,
         *,
         begin: int = OFFSET_BEGINNING,
+        fetch_wait_ms: int = TO_THE_END_MS,
     ) -> None:
         self._topic = topic
         self._grouped = group is not None
@@ -81,7 +85,7 @@ class KafkaReader:
         self._probed_at = 0.0
         self._failed: ReadFailed | None = None
         self._ahead: Message | None = None
-        self._consumer = Consumer(self._config(connection, group))
+        self._consumer = Consumer({**self._config(connection, group), "fetch.wait.max.ms": fetch_wait_ms})
         if group is None:
             self._consumer.assign([TopicPartition(topic, 0, begin)])
         else:

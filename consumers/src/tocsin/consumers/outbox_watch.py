@@ -13,6 +13,7 @@ from tocsin.consumers.disputes import Disputed
 from tocsin.consumers.errors import TopicsUnreadable
 from tocsin.consumers.gains import Releases
 from tocsin.consumers.holds import Holds
+from tocsin.consumers.kafka import STANDING_MS
 from tocsin.consumers.outbox_records import Acknowledged, Outboxes
 from tocsin.consumers.receipts import Receipt
 from tocsin.consumers.subscriptions import Subscription, Subscriptions
@@ -63,7 +64,7 @@ class OutboxWatcher(Watcher):
         self._ids: Mapping[str, str] = {}
         self._read_at = float("-inf")
         self._asked_directory = False
-        self._reader = TopicsReader(config, group=group)
+        self._reader = TopicsReader(config, group=group, fetch_wait_ms=STANDING_MS)
 
     def look(self) -> None:
         """Read every outbox to its end.

@@ -19,6 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.consumers.errors import TocsinConsumerError, TopicsUnreadable
+from tocsin.consumers.kafka import TO_THE_END_MS
 from tocsin.consumers.watch import ADMIN
 from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.bus import BusRecord
@@ -57,9 +58,12 @@ def topic_ids(admin: AdminClient, names: Sequence[str]) -> dict[str, str]:
 
 
 class TopicsReader:
-    """What it has read it does not read again. `group` is a name that the client library asks for; it is not used."""
+    """What it has read it does not read again. `group` is a name that the client library asks for; it is not used.
 
-    def __init__(self, config: KafkaConfig, *, group: str) -> None:
+    `fetch_wait_ms` is `TO_THE_END_MS` or `STANDING_MS`.
+    """
+
+    def __init__(self, config: KafkaConfig, *, group: str, fetch_wait_ms: int = TO_THE_END_MS) -> None:
         self._next: dict[str, int] = {}
         self._heard_of: set[str] = set()
         self._known_ends: Mapping[str, int] = {}
@@ -73,8 +77,7 @@ class TopicsReader:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "check.crcs": True,
-                # the end of a topic is told with the next answer, for which a command waits
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": fetch_wait_ms,
                 "queued.max.messages.kbytes": 16_384,
                 "fetch.queue.backoff.ms": 5,  # by default, fetching rests for a second whenever that much waits
             }
