@@ -4,6 +4,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
+SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 
 .PHONY: help setup demo test up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types mypy pyright clean
 
@@ -35,7 +36,7 @@ lint: setup  ## format, lint and import layers
 	lint-imports
 
 types: setup  ## mypy and pyright side by side, both strict, tests included
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target mypy pyright
+	@$(SIDE_BY_SIDE) mypy pyright
 
 mypy: setup
 	mypy
@@ -43,12 +44,13 @@ mypy: setup
 pyright: setup
 	basedpyright
 
-.tocsin/brokers.jsa: .venv/.ready deploy/src/tocsin/deploy/cluster/jars.lock
+.tocsin/brokers.aot: .venv/.ready deploy/src/tocsin/deploy/cluster/jars.lock
 	@mkdir -p .tocsin
-	@python -m tests.classes $@
+	@env -u JDK_JAVA_OPTIONS python -m tests.classes $@
 
-test: export JDK_JAVA_OPTIONS := "-XX:SharedArchiveFile=$(CURDIR)/.tocsin/brokers.jsa" -Xlog:disable
-test: lint types .tocsin/brokers.jsa  ## lint, types, unit and integration tests (real Kafka), short fault runs
+test: export JDK_JAVA_OPTIONS := "-XX:AOTCache=$(CURDIR)/.tocsin/brokers.aot" -Xlog:disable
+test: lint  ## lint, types, unit and integration tests (real Kafka), short fault runs
+	@$(SIDE_BY_SIDE) mypy pyright .tocsin/brokers.aot
 	tocsin schemas lint
 	@# in the order of their names: by default files of few tests come last, which are the longest
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
