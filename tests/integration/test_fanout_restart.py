@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
 
 from tests.world import World, wait_until
 
@@ -21,17 +20,15 @@ def test_one_killed_while_it_gives_a_lane_away_leaves_none_with_nobody(world: Wo
 
     world.stop_fanouts()
     before = len(taken())
-    slow = world.start_fanout("tests.faults.lingering", NAME)
-    wait_until(lambda: len(taken()) == before + 2, 40, "both lanes for the one")
-    other = world.start_fanout(name="other")
     try:
+        slow = world.start_fanout("tests.faults.lingering", NAME)
+        wait_until(lambda: len(taken()) == before + 2, 40, "both lanes for the one")
+        world.start_fanout(name="other")
         wait_until(lambda: bool(world.events("lane_lingers")), 40, "a lane to be asked for")
         world.stop_fanout(slow, signal.SIGKILL)
         before = len(taken())
-        slow = world.start_fanout(name=NAME)
+        world.start_fanout(name=NAME)
         wait_until(lambda: {lane for lane, _ in taken()[before:]} == {"se", "de"}, 40, "both lanes to be taken again")
     finally:
-        for process in (slow, other):
-            with suppress(ValueError):
-                world.stop_fanout(process)
+        world.stop_fanouts()
         world.start_fanout()
