@@ -105,13 +105,9 @@ def test_a_lane_that_is_anothers_leaves_no_figures_behind() -> None:
     metrics.clients.take(f"{LANE}.reader", json.dumps(STATISTICS))
     assert value(metrics, "kafka_consumergroup_lag", consumergroup="fanout.de", topic=GREEN, partition="0") == 0
     assert value(metrics, "tocsin_lag_records", lane=LANE) == 3
+    metrics.turned(f"lane.{LANE}", 7.0)
     metrics.lane_ended(LANE, "worker-1", "fenced")
-    left = {
-        line.split("{")[0]
-        for line in generate_latest(metrics.registry).decode().splitlines()
-        if f'"{LANE}"' in line or "fanout.de" in line or f"{LANE}.reader" in line
-    }
-    assert {name.rpartition("_bucket")[0] or name for name in left} == {
+    assert _about_lane(metrics) == {
         "tocsin_lane_up",
         "tocsin_lane_hangs",
         "tocsin_lane_takeovers_total",
@@ -123,6 +119,17 @@ def test_a_lane_that_is_anothers_leaves_no_figures_behind() -> None:
         "tocsin_delivery_seconds_sum",
     }
     assert value(metrics, "tocsin_lane_up", lane=LANE) == 0
+    metrics.lane_left(LANE)
+    assert "tocsin_lane_hangs" not in _about_lane(metrics)
+
+
+def _about_lane(metrics: FanoutMetrics) -> set[str]:
+    left = {
+        line.split("{")[0]
+        for line in generate_latest(metrics.registry).decode().splitlines()
+        if any(name in line for name in (f'"{LANE}"', f"lane.{LANE}", "fanout.de", f"{LANE}.reader"))
+    }
+    return {name.rpartition("_bucket")[0] or name for name in left}
 
 
 def test_a_debt_is_as_old_as_when_it_was_first_seen() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import socketserver
 import threading
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -252,6 +253,14 @@ class _Said(BaseHTTPRequestHandler):
         pass
 
 
+class _NoHttp(socketserver.BaseRequestHandler):
+    """What a port that wants TLS answers."""
+
+    def handle(self) -> None:
+        self.request.recv(1_000)
+        self.request.sendall(bytes.fromhex("15030300020232"))
+
+
 @contextmanager
 def _service(text: bytes) -> Generator[str]:
     with _serving(ThreadingHTTPServer(("127.0.0.1", 0), type("Said", (_Said,), {"text": text}))) as port:
@@ -263,6 +272,9 @@ def test_who_does_not_answer_or_talks_nonsense_is_a_row_that_says_so() -> None:
     with _service(b"tocsin_lane_up{ nonsense") as url:
         assert ask(url).why
     assert "refused" in ask(url).why
+    with socketserver.TCPServer(("127.0.0.1", 0), _NoHttp) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert ask(f"http://127.0.0.1:{server.server_address[1]}/metrics").why
     assert overview([ask(url)]).services[0].state.startswith("no answer")
 
 

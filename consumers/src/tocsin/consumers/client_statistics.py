@@ -50,7 +50,7 @@ class ClientStatistics(Collector):
 
     def forget(self, lane: str) -> None:
         """Drop what the clients of a lane said that is another's now."""
-        for client in [one for one in self._texts if one.startswith(f"{lane}.")]:
+        for client in [one for one in [*self._texts] if one.startswith(f"{lane}.")]:
             self._texts.pop(client, None)
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:

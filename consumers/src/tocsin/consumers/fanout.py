@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,6 +245,8 @@ class Fanout:
             worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
                 log.error("lane_not_stopped", lane=worker.jurisdiction)
+        for lane in lanes:
+            self.metrics.lane_left(lane)
 
     def _confirmer(self, lane: str) -> Callable[[threading.Event], bool]:
         """Asks the broker, not local memory, whether this process is still a member that holds `lane`.
@@ -260,6 +262,7 @@ class Fanout:
             while time.monotonic() < deadline and not stop_asked.is_set():
                 with suppress(TimeoutError):
                     return answer.result(CONFIRM_POLL_S)
+            answer.cancel()
             return False
 
         return confirm
@@ -268,11 +271,14 @@ class Fanout:
         """Answer the lanes' questions, on the one thread that uses the consumer: its calls wait for each other."""
         for _ in range(self._questions.qsize()):
             lane, answer = self._questions.get_nowait()
+            if answer.cancelled():
+                continue
             held = self._holds(lane)
             if held is None:
                 self._questions.put((lane, answer))
             else:
-                answer.set_result(held)
+                with suppress(InvalidStateError):  # given up meanwhile
+                    answer.set_result(held)
 
     def _holds(self, lane: str) -> bool | None:
         """Whether the group gives us `lane`; None while it cannot say."""

@@ -71,9 +71,17 @@ class FanoutMetrics(Metrics):
         for name in ("tocsin_deliveries_stopped", "tocsin_gains_held_members"):
             self.gauge(name).labels(lane)  # 0 until something else is said
 
+    def lane_rests(self, lane: str) -> None:
+        """Note that the loop of `lane` does not turn, and is not meant to."""
+        self._forget("tocsin_loop_timestamp_seconds", f"lane.{lane}")
+
     def lane_hangs(self, lane: str) -> None:
         """Note that a transaction stays open on the ledger of `lane`."""
         self.gauge("tocsin_lane_hangs").labels(lane).set(1)
+
+    def lane_left(self, lane: str) -> None:
+        """Note that the group has given `lane` to somebody else, who says from now on whether it hangs."""
+        self._forget("tocsin_lane_hangs", lane)
 
     def lane_ended(self, lane: str, worker: str, ending: str) -> None:
         """Note that this process does not work `lane` any more: what is said of its state is another's to say."""
@@ -86,7 +94,9 @@ class FanoutMetrics(Metrics):
             self._forget_owed(lane, member)
         for member in self._lines.pop(lane, {}):
             self._forget("tocsin_line_timestamp_seconds", lane, member)
-        for labels in [one for one in self._places if one[0] == _group(lane)]:
+        self.lane_rests(lane)
+        # other lanes' threads add theirs meanwhile
+        for labels in [one for one in [*self._places] if one[0] == _group(lane)]:
             self._forget("kafka_consumergroup_current_offset", *labels)
             self._forget("kafka_consumergroup_lag", *labels)
             self._places.discard(labels)

@@ -34,6 +34,7 @@ class LaneReport:
     def taking(self) -> None:
         """The lane is about to be taken over, which takes as long as its ledger is large."""
         self._pulse.rest()
+        self._metrics.lane_rests(self._lane)
         self.up = False
 
     def taken(self, took_s: float, lineages: int) -> None:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -117,10 +117,10 @@ class LaneWorker(threading.Thread):
 
     def run(self) -> None:
         """Work until stopped, fenced or failed; says which in `ending`."""
-        ledger = LedgerReader(self._exchange.config, self.jurisdiction, self._exchange.scratch)
         try:
-            while not self._stop_asked.is_set():
-                self._own(ledger)
+            with closing(LedgerReader(self._exchange.config, self.jurisdiction, self._exchange.scratch)) as ledger:
+                while not self._stop_asked.is_set():
+                    self._own(ledger)
             self.ending = Ending.ASKED
         except LaneFenced as fenced:
             if isinstance(fenced, LedgerHangs):
@@ -135,7 +135,6 @@ class LaneWorker(threading.Thread):
             # no traceback: structlog shows local variables with it, and these hold alerts
             self._log.error("lane_failed", failure=where(failure))
         finally:
-            ledger.close()
             self.report.ended(self.ending or Ending.FAILED)
 
     # -- owning the lane ---------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tocsin.schemas.bundle import KafkaConfig
 from tocsin.schemas.names import ledger_topic
 
 STABLE_WAIT_MAX_S = 40.0
+STILL_MAX_S = 20.0
 
 
 class LedgerReader:
@@ -60,8 +61,13 @@ class LedgerReader:
         consumer = Consumer(self._config)
         try:
             consumer.assign([TopicPartition(self._topic, 0, self._next)])
+            before, moved_at = self._next, time.monotonic()
             while self._next < end:
                 self._take(consumer)
+                if self._next > before:
+                    before, moved_at = self._next, time.monotonic()
+                elif time.monotonic() - moved_at > STILL_MAX_S:
+                    raise LaneFenced(f"{self._topic}: nothing came for {STILL_MAX_S:.0f} s")
         finally:
             consumer.close()
         return self.ledger

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any, Final, Self, cast, get_args
 
@@ -242,19 +243,29 @@ class Outbox:
         return tuple(sorted(outboxes.holds(directory).all, key=lambda one: one.hold_id))
 
     def _read(self) -> tuple[Outboxes, Directory]:
-        config, floor = self._bundle.kafka_config, VersionFloor(self._bundle.path / "directory-version")
-        source = self._directory or KafkaReader(config(), DIRECTORY_TOPIC, None)
-        known = DirectoryReader(source, self._bundle.coalition, self._bundle.roots, floor, self._now_ms)
-        known.read_to_end()
+        floor = VersionFloor(self._bundle.path / "directory-version")
+        with self._reading(self._directory, DIRECTORY_TOPIC) as source:
+            known = DirectoryReader(source, self._bundle.coalition, self._bundle.roots, floor, self._now_ms)
+            known.read_to_end()
         if known.directory is None:
             raise OutboxError("there is no directory to verify by; ask the secretariat")
         outboxes, verifier = Outboxes(), Verifier(self._bundle.coalition, known.directory)
-        for record in self._records(self._reader or KafkaReader(config(), self._topic, None)):
-            try:
-                outboxes.apply(self._bundle.member, record, verifier)
-            except Rejection as refusal:
-                log.warning("outbox_record_refused", topic=self._topic, offset=record.offset, reason=str(refusal))
+        with self._reading(self._reader, self._topic) as own:
+            for record in self._records(own):
+                try:
+                    outboxes.apply(self._bundle.member, record, verifier)
+                except Rejection as refusal:
+                    log.warning("outbox_record_refused", topic=self._topic, offset=record.offset, reason=str(refusal))
         return outboxes, known.directory
+
+    @contextmanager
+    def _reading(self, given: Reader | None, topic: str) -> Generator[Reader]:
+        """The reader that was given, or one of Kafka that is closed afterwards."""
+        if given is not None:
+            yield given
+            return
+        with closing(KafkaReader(self._bundle.kafka_config(), topic, None)) as made:
+            yield made
 
     def _records(self, reader: Reader) -> Iterator[BusRecord]:
         began = time.monotonic()

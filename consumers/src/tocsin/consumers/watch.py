@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import structlog
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from tocsin.consumers.acl_client import acl_client
@@ -21,9 +21,11 @@ from tocsin.consumers.acl_reader import TopicAcls
 from tocsin.consumers.errors import TocsinConsumerError
 from tocsin.consumers.sight import Sight, Snapshot
 from tocsin.schemas.bundle import KafkaConfig
+from tocsin.schemas.errors import TocsinSchemaError
 
 ACL_POLL_S: Final = 0.5
 TOPIC_POLL_S: Final = 1.0
+REST_S_MAX: Final = 5.0
 ALERTS: Final = "alerts."
 INBOX: Final = "inbox."
 OUTBOX: Final = "outbox."
@@ -59,7 +61,8 @@ def _unobserved(_look: Look) -> None:
 class Watcher(threading.Thread):
     """Calls `look` every `every_s` seconds until stopped. A failure is logged once until it changes or ends.
 
-    After a look it rests `rest` times as long as that took, so that one that has become slow is taken less often.
+    After a look it rests `rest` times as long as that took, so that one that has become slow is taken less often; but
+    no longer than `REST_S_MAX`, and not after one that failed.
     `observe` may be set before it is started: it is told of every look.
     """
 
@@ -80,12 +83,13 @@ class Watcher(threading.Thread):
             try:
                 self.look()
                 self._report("")
-            except (TocsinConsumerError, KafkaException) as trouble:
+            except (TocsinConsumerError, TocsinSchemaError, KafkaException, OSError) as trouble:
                 failure = type(trouble).__name__
                 self._report(str(trouble))
             took = time.monotonic() - began
             self.observe(Look(self.name, began_s, took, self.size(), failure))
-            self._wake.wait(max(self._every_s - took, self._rest * took))
+            rest = 0.0 if failure else min(self._rest * took, REST_S_MAX)
+            self._wake.wait(max(self._every_s - took, rest))
 
     def look(self) -> None:
         """Take one look; the subclass swaps its value."""
@@ -179,7 +183,7 @@ class TopicWatcher(Watcher):
         """List the topics, and describe the alert topics, inboxes and outboxes among them."""
         listed: dict[str, Any] = self._admin.list_topics(timeout=5).topics
         names = sorted(name for name in listed if name.startswith((ALERTS, INBOX, OUTBOX)))
-        described = dict(self._describe(names)) if names else {}
+        described = describe_topics(self._admin, names, 5)
         topics = Topics(
             _ids(described, ALERTS),
             {
@@ -197,14 +201,34 @@ class TopicWatcher(Watcher):
         """Alert topics, inboxes that may be written, and outboxes."""
         return len(self.topics.ids) + len(self.topics.inboxes) + len(self.topics.outboxes)
 
-    def _describe(self, names: list[str]) -> Iterator[tuple[str, Any]]:
-        answers: dict[str, Any] = self._admin.describe_topics(
-            TopicCollection(names), include_authorized_operations=True, request_timeout=5
-        )
-        for name, future in answers.items():
-            # deleted between the two questions: seen as missing at the next look
-            with suppress(KafkaException):
-                yield name, future.result()
+
+def describe_topics(admin: AdminClient, names: list[str], answer_s: float) -> dict[str, Any]:
+    """What there is to know of those among `names` that are there, and what this login may do with each.
+
+    Raises:
+        KafkaException: nobody answered. That is not the same as none being there.
+    """
+    if not names:
+        return {}
+    return there(
+        admin.describe_topics(TopicCollection(names), include_authorized_operations=True, request_timeout=answer_s)
+    )
+
+
+def there(answers: Mapping[str, Future[Any]]) -> dict[str, Any]:
+    """The answers by name, without those of topics that were deleted since they were listed. Raises KafkaException."""
+    found: dict[str, Any] = {}
+    for name, answer in answers.items():
+        try:
+            found[name] = answer.result()
+        except KafkaException as failure:
+            # what went wrong with the question is the answer for every topic
+            if failure.args[0].code() not in _GONE:
+                raise
+    return found
+
+
+_GONE: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
 def _ids(described: Mapping[str, Any], prefix: str) -> dict[str, str]:

@@ -33,8 +33,12 @@ class LedgersReader:
     """Gives each lane's function the records of its ledger; `bundle` is the fan-out's."""
 
     def __init__(self, bundle: Bundle, apply: Mapping[str, Apply]) -> None:
-        self._apply = {ledger_topic(lane): take for lane, take in apply.items()}
         self._reader = TopicsReader(bundle.kafka_config(), group=GROUP)
+        self.follow(apply)
+
+    def follow(self, apply: Mapping[str, Apply]) -> None:
+        """From now on read these lanes' ledgers and no others; new ones from their first record."""
+        self._apply = {ledger_topic(lane): take for lane, take in apply.items()}
         self._reader.follow(self._apply)
 
     def read_to_end(self) -> None:
@@ -67,9 +71,17 @@ class WithdrawalsReader(MembersReader):
     """What the exchange knows of the retracted lineages of some lanes; to `read` again costs what has come since."""
 
     def __init__(self, bundle: Bundle, of_lanes: Iterable[str]) -> None:
-        self._retractions = [Retractions(lane) for lane in of_lanes]
-        self._ledgers = LedgersReader(bundle, {one.lane: one.apply for one in self._retractions})
+        self._retractions: dict[str, Retractions] = {}
+        self._ledgers = LedgersReader(bundle, {})
+        self.follow(of_lanes)
         super().__init__(bundle, {}, acknowledgements=True)
+
+    def follow(self, of_lanes: Iterable[str]) -> None:
+        """From now on tell of these lanes and no others."""
+        before = self._retractions
+        self._retractions = {lane: before.get(lane) or Retractions(lane) for lane in of_lanes}
+        if self._retractions.keys() != before.keys():
+            self._ledgers.follow({lane: one.apply for lane, one in self._retractions.items()})
 
     def read(self) -> list[Withdrawal]:
         """Every retracted lineage and each member that is to know of it, as of now.
@@ -80,7 +92,7 @@ class WithdrawalsReader(MembersReader):
         self.look()
         self._ledgers.read_to_end()
         acknowledged = partial(self._outboxes.acknowledged, self.directory)
-        return [row for one in self._retractions for row in one.report(self.directory.members, acknowledged)]
+        return [row for one in self._retractions.values() for row in one.report(self.directory.members, acknowledged)]
 
     def close(self) -> None:
         """Let go of the connections."""

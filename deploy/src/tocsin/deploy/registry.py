@@ -18,6 +18,7 @@ import typer
 
 from tocsin.deploy.errors import RegistryError
 from tocsin.deploy.output import console
+from tocsin.deploy.serving import end_on_sigterm
 from tocsin.schemas.catalog import ALL, Schema, schema, schema_by_id
 from tocsin.schemas.compat import check_all
 from tocsin.schemas.errors import NameInvalid, UnknownSchema
@@ -199,7 +200,8 @@ def serve(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65_535)] = 8081,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Serve the schemas, read-only; Ctrl-C ends it."""
+    """Serve the schemas, read-only; Ctrl-C or SIGTERM ends it."""
+    end_on_sigterm()
     with server(port, host) as serving:
         console.print(f"schemas at http://{host}:{serving.server_port}; Ctrl-C ends it")
         serving.serve_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tocsin.consumers.metric_registry import Metrics
 from tocsin.deploy.errors import TocsinDeployError
 from tocsin.deploy.observing.port import PortOptions, open_port
 from tocsin.deploy.output import console, log_as_service
+from tocsin.schemas.errors import TocsinSchemaError
 
 log = structlog.get_logger()
 
@@ -39,10 +41,15 @@ class Looking:
         try:
             self._look()
             self._trouble = None
-        except (TocsinDeployError, TocsinConsumerError) as failure:
+        except (TocsinDeployError, TocsinConsumerError, TocsinSchemaError, OSError) as failure:
             self._trouble = str(failure)
         self._metrics.turned("look", time.time())
         return self._trouble
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end this process in good order: in a container, where it is the first, nothing else does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def serve(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from tocsin.consumers.audit.index import Index, Place, is_taken_in, on_disk, open_index
@@ -20,7 +20,7 @@ from tocsin.consumers.directory_watch import DirectoryWatcher
 from tocsin.consumers.errors import IndexUnusable, TopicsUnreadable
 from tocsin.consumers.outbox_records import Said, open_record
 from tocsin.consumers.topics_reader import TopicsReader, topic_names
-from tocsin.consumers.watch import ADMIN, OUTBOX
+from tocsin.consumers.watch import ADMIN, OUTBOX, describe_topics
 from tocsin.schemas.bundle import Bundle
 from tocsin.schemas.bus import BusRecord
 from tocsin.schemas.directory import VersionFloor
@@ -196,22 +196,17 @@ class RecordReader:
 
     def _topics(self) -> tuple[dict[str, Found], list[str]]:
         """The topics of the record that this login may read, and the names of those that it only sees."""
-        described = dict(self._describe([*filter(is_taken_in, topic_names(self._admin))]))
+        described = self._described([*filter(is_taken_in, topic_names(self._admin))])
         readable = [name for name, one in described.items() if AclOperation.READ in one.authorized_operations]
         firsts, ends = self._reader.bounds(readable)
         found = {name: Found(str(described[name].topic_id), firsts[name], ends[name]) for name in readable}
         return found, sorted(described.keys() - found.keys())
 
-    def _describe(self, names: list[str]) -> Iterator[tuple[str, Any]]:
-        if not names:
-            return
-        answers: dict[str, Any] = self._admin.describe_topics(
-            TopicCollection(names), include_authorized_operations=True, request_timeout=ASK_S
-        )
-        for name, future in answers.items():
-            # deleted between the two questions: seen as gone the next time
-            with suppress(KafkaException):
-                yield name, future.result()
+    def _described(self, names: list[str]) -> dict[str, Any]:
+        try:
+            return describe_topics(self._admin, names, ASK_S)
+        except KafkaException as failure:
+            raise TopicsUnreadable(f"the topics cannot be described: {failure.args[0]}") from failure
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -236,11 +236,10 @@ class LocalCluster:
             for node in self.nodes:
                 if self.pid(node) is None:
                     raise ClusterError(f"broker {node} died at start; its last lines:\n{self.last_lines(node)}")
-            try:
+            with suppress(KafkaException):
                 if len(admin.list_topics(timeout=1).brokers) == len(self.nodes):
                     return
-            except KafkaException:
-                time.sleep(0.05)
+            time.sleep(0.05)
         raise ClusterError(f"not ready after {READY_MAX_S:.0f} s; see {self.folder}/broker-*/broker.log")
 
     def last_lines(self, node: int) -> str:

@@ -21,6 +21,7 @@ from tocsin.deploy.observing.overview import Overview
 from tocsin.deploy.observing.status_page import server
 from tocsin.deploy.observing.tables import headline, tables
 from tocsin.deploy.output import Output, OutputOption, console
+from tocsin.deploy.serving import end_on_sigterm
 
 TROUBLE = 3
 
@@ -72,10 +73,11 @@ def status_page(
     every: EveryOption = 5.0,
     certificates: CaOption = None,
 ) -> None:
-    """Serve a page that shows how the exchange is; Ctrl-C ends it. The page changes nothing and shows no alert.
+    """Serve a page that shows how the exchange is, until Ctrl-C or SIGTERM. It changes nothing and shows no alert.
 
     It has no log-in: whoever can reach it can read it. The same for programs is at /status.json.
     """
+    end_on_sigterm()
     with Looker(checked_urls(urls), trusted_by(certificates)) as looker:
         looker.look()
         with server(port, host, lambda: looker.newest) as serving:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -46,9 +47,8 @@ def withdrawals(
     asked, after_ms = checked_lanes(lane, lanes(bundle), "--lane"), round(overdue * HOUR_MS)
     with WithdrawalsReader(bundle, asked) as reader:
         if metrics_port is not None:
-            _serve(
-                reader, asked, after_ms, PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key), every
-            )
+            port = PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key)
+            _serve(reader, lambda: lane or lanes(bundle), after_ms, port, every)
             return
         rows = withdrawal_rows(reader.read(), time.time_ns() // 1_000_000, after_ms)
     show(rows, output, title="withdrawals")
@@ -59,13 +59,17 @@ def withdrawals(
         raise typer.Exit(OVERDUE)
 
 
-def _serve(reader: WithdrawalsReader, of_lanes: list[str], after_ms: int, port: PortOptions, every_s: float) -> None:
+def _serve(
+    reader: WithdrawalsReader, of_lanes: Callable[[], list[str]], after_ms: int, port: PortOptions, every_s: float
+) -> None:
     metrics = WithdrawalsMetrics()
 
     def look() -> None:
-        metrics.read(reader.read(), of_lanes, time.time_ns() // 1_000_000, after_ms)
+        there = of_lanes()  # a jurisdiction may have come
+        reader.follow(there)
+        metrics.read(reader.read(), there, time.time_ns() // 1_000_000, after_ms)
 
-    what = f"withdrawals of {', '.join(of_lanes)}"
+    what = f"withdrawals of {', '.join(of_lanes())}"
     serve(metrics, look, port=port, every_s=every_s, what=what, failed="withdrawals_not_read")
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from confluent_kafka.admin import AdminClient
 
 from tocsin.consumers.acl import AclRow
+from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.errors import MemberRefused
 from tocsin.deploy.members.request import Request
 from tocsin.deploy.members.sealed import Parcel
@@ -40,7 +41,7 @@ class Desk:
     @cached_property
     def admin(self) -> AdminClient:
         """The administrator's client."""
-        return AdminClient(self.admin_bundle.kafka_config())
+        return acl_client(self.admin_bundle.kafka_config())
 
     def member(self, name: str) -> Member:
         """A member of the policy.

@@ -14,7 +14,7 @@ from confluent_kafka.admin import OffsetSpec
 from tocsin.deploy.errors import MemberRefused
 from tocsin.deploy.members.desk import Desk
 from tocsin.deploy.members.request import Request
-from tocsin.deploy.policy.acls import WAIT_S
+from tocsin.deploy.policy.acls import ANSWERED_S, WAIT_S
 from tocsin.deploy.policy.apply import Applied, said_clearly
 from tocsin.deploy.policy.member_keys import KnownKey, MemberKeys
 from tocsin.deploy.policy.secrets import SecretStore
@@ -107,5 +107,5 @@ def ends_now(desk: Desk, name: str) -> dict[str, int]:
     topics = [topic for topic in there if topic.startswith(prefix) or topic == outbox_topic(name)]
     latest: Any = OffsetSpec.latest()
     asked: Any = desk.admin.list_offsets({TopicPartition(topic, 0): latest for topic in topics})
-    ends = {place.topic: future.result(WAIT_S).offset for place, future in asked.items()}
+    ends = {place.topic: future.result(ANSWERED_S).offset for place, future in asked.items()}
     return {topic: end - 1 for topic, end in sorted(ends.items()) if end > 0}

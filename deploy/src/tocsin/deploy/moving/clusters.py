@@ -24,7 +24,7 @@ from tocsin.consumers.fanout import GROUP
 from tocsin.consumers.topics_reader import TopicsReader, topic_ids, topic_names
 from tocsin.deploy.errors import MoveRefused
 from tocsin.deploy.moving.carried import INBOXES, Put, There, Way, way_of
-from tocsin.deploy.policy.acls import WAIT_S, create_acls, read_acls
+from tocsin.deploy.policy.acls import ANSWERED_S, WAIT_S, create_acls, read_acls
 from tocsin.deploy.policy.compile import Topic
 from tocsin.deploy.policy.topics import Topics
 from tocsin.schemas.bundle import Bundle
@@ -53,7 +53,7 @@ class Cluster:
 
     def cluster_id(self) -> str:
         """Its id."""
-        return str(self._admin.describe_cluster().result(WAIT_S).cluster_id)
+        return str(self._admin.describe_cluster().result(ANSWERED_S).cluster_id)
 
     def ids(self, topics: Iterable[str]) -> dict[str, str]:
         """The ids of `topics`, by name."""
@@ -114,7 +114,7 @@ class Old(Cluster):
 
     def _fanouts(self) -> int:
         try:
-            found: Any = self._admin.describe_consumer_groups([GROUP])[GROUP].result(WAIT_S)
+            found: Any = self._admin.describe_consumer_groups([GROUP])[GROUP].result(ANSWERED_S)
         except KafkaException as failure:
             if failure.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return 0
@@ -132,7 +132,7 @@ class Old(Cluster):
         own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
         return {
             str(resource.name): {
-                name: str(entry.value) for name, entry in future.result(WAIT_S).items() if entry.source == own
+                name: str(entry.value) for name, entry in future.result(ANSWERED_S).items() if entry.source == own
             }
             for resource, future in cast("dict[Any, Any]", answers).items()
         }
@@ -149,12 +149,16 @@ class Old(Cluster):
     def inbox_places(self) -> dict[str, dict[str, int]]:
         """Where each group stands in inboxes: group -> topic -> offset."""
         listed: Any = self._admin.list_consumer_groups(request_timeout=WAIT_S).result()
+        if listed.errors:
+            raise MoveRefused(
+                f"not every broker of the old cluster says which groups it has: {listed.errors[0]}; try again"
+            )
         found: dict[str, dict[str, int]] = {}
         for group in [one.group_id for one in listed.valid if one.group_id != GROUP]:
             answer: Any = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
             stands = {
                 one.topic: int(one.offset)
-                for one in answer.result(WAIT_S).topic_partitions
+                for one in answer.result(ANSWERED_S).topic_partitions
                 if one.topic.startswith(INBOXES) and one.offset >= 0
             }
             if stands:
@@ -247,7 +251,7 @@ class New(Cluster):
         """Let each of these topics begin at its offset."""
         places = [TopicPartition(topic, 0, first) for topic, first in firsts.items() if first]
         for future in self._admin.delete_records(places, request_timeout=WAIT_S).values() if places else ():
-            future.result(WAIT_S)
+            future.result(ANSWERED_S)
 
     def stand(self, places: Mapping[str, Mapping[str, int]]) -> None:
         """Let each group stand at these places: group -> topic -> offset."""
@@ -255,4 +259,4 @@ class New(Cluster):
             partitions = [TopicPartition(topic, 0, offset) for topic, offset in stands.items()]
             asked = [ConsumerGroupTopicPartitions(group, partitions)]
             answers: dict[Any, Any] = self._admin.alter_consumer_group_offsets(asked, request_timeout=WAIT_S)
-            answers[group].result(WAIT_S)
+            answers[group].result(ANSWERED_S)

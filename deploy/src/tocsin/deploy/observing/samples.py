@@ -8,6 +8,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Final, TypeAlias
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -61,6 +62,6 @@ def ask(url: str, *, trusted: ssl.SSLContext | None = None, clock: Callable[[], 
         with urllib.request.urlopen(url, timeout=ANSWER_S_MAX, context=trusted) as answer:  # noqa: S310  # checked
             text = answer.read(ANSWER_BYTES_MAX).decode("utf-8", "replace")
         return samples_of(url, at_s, text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         return Samples(url, at_s, why=f"{type(reason).__name__}: {reason}" if str(reason) else type(reason).__name__)

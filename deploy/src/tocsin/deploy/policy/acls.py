@@ -32,6 +32,8 @@ log = structlog.get_logger()
 # one request of 1,000 takes 0.15 s, 1,000 requests 32 s; Kafka takes 10,000 at most
 BATCH: Final = 1_000
 WAIT_S: Final = 60.0
+# the client gives up after a minute by itself, and says who did not answer
+ANSWERED_S: Final = WAIT_S + 5
 # of so many logins all rows are asked for one by one; to read all of 50,000 rows takes half a second
 ASKED_MAX: Final = 64
 
@@ -68,7 +70,7 @@ def strange_acls(admin: AdminClient) -> list[str]:
 def _every(admin: AdminClient, kind: ResourceType) -> list[AclRow]:
     try:
         with light_rows():
-            found: list[Any] = admin.describe_acls(_all_of(kind, _ANY)).result(WAIT_S)
+            found: list[Any] = admin.describe_acls(_all_of(kind, _ANY)).result(ANSWERED_S)
     except KafkaException as failure:
         if is_too_large(failure):
             raise too_many() from failure
@@ -148,7 +150,7 @@ def _send(items: Sequence[Any], send: Callable[[Sequence[Any]], Any]) -> bool:
     for start in range(0, len(items), BATCH):
         for future in send(items[start : start + BATCH]).values():
             try:
-                future.result(WAIT_S)
+                future.result(ANSWERED_S)
             except KafkaException as failure:
                 if failure.args[0].code() not in _UNANSWERED:
                     log.warning("acls_refused", reason=str(failure.args[0]))
@@ -191,7 +193,7 @@ def there_among(admin: AdminClient, rows: Sequence[AclRow]) -> Collection[AclRow
         return read_acls(admin)
     with light_rows():
         answers: list[Any] = [admin.describe_acls(_all_of(ResourceType.ANY, who)) for who in principals]
-        return {row_of(fields) for answer in answers for fields in answer.result(WAIT_S)}
+        return {row_of(fields) for answer in answers for fields in answer.result(ANSWERED_S)}
 
 
 def _parts(row: AclRow) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 from tocsin.consumers.acl import WILDCARD_PRINCIPAL, AclRow, AclSet
 from tocsin.consumers.acl_client import acl_client
 from tocsin.deploy.errors import PolicyNotApplied
-from tocsin.deploy.policy.acls import WAIT_S, Outcome, change_acls, read_acls, there_among
+from tocsin.deploy.policy.acls import ANSWERED_S, Outcome, change_acls, read_acls, there_among
 from tocsin.deploy.policy.changes import AclChanges, acl_changes
 from tocsin.deploy.policy.compile import Desired, compile_policy, logins
 from tocsin.deploy.policy.directory import Current, newest, publish, read_published, stay_withdrawn, successor
@@ -238,7 +238,7 @@ class Application:
             made_at=self.now,
             by=self._by,
             coalition=self.file.coalition,
-            cluster_id=str(self._admin.describe_cluster().result(WAIT_S).cluster_id),
+            cluster_id=str(self._admin.describe_cluster().result(ANSWERED_S).cluster_id),
             policy_sha256=self.file.sha256,
             acls_sha256=AclSet(self.live).digest().hex(),
             steps=(

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 )
 
 from tocsin.deploy.errors import PolicyNotApplied
-from tocsin.deploy.policy.acls import WAIT_S
+from tocsin.deploy.policy.acls import ANSWERED_S, WAIT_S
 from tocsin.deploy.policy.compile import RETENTION, Topic, replication
 from tocsin.deploy.policy.retention import DAY_MS
 
@@ -71,7 +71,7 @@ class Topics:
         """Do what was planned. Raises KafkaException."""
         for part in _batches(self._wrong):
             for future in self._admin.incremental_alter_configs(part).values():
-                future.result(WAIT_S)
+                future.result(ANSWERED_S)
         self.create(self._missing)
 
     def _check(self, names: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ class Topics:
         found: dict[tuple[int, int], list[str]] = {}
         for topic in wanted:
             if topic.name in self and RETENTION in topic.config:
-                now_ms = int(self._settings[topic.name].result(WAIT_S)[RETENTION].value)
+                now_ms = int(self._settings[topic.name].result(ANSWERED_S)[RETENTION].value)
                 wanted_ms = int(topic.config[RETENTION])
                 if now_ms < 0 or now_ms > wanted_ms:
                     found.setdefault((now_ms, wanted_ms), []).append(topic.name)
@@ -110,7 +110,7 @@ class Topics:
             futures: dict[str, Any] = self._admin.create_topics(new, operation_timeout=WAIT_S)
             for future in futures.values():
                 try:
-                    future.result(WAIT_S)
+                    future.result(ANSWERED_S)
                 except KafkaException as failure:
                     # a request that was sent twice, or another administrator at the same moment
                     if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -121,7 +121,7 @@ class Topics:
         self.ask([topic for topic in topics if topic.name not in self._settings])
         changes: list[ConfigResource] = []
         for topic in topics:
-            now: dict[str, Any] = self._settings[topic.name].result(WAIT_S)
+            now: dict[str, Any] = self._settings[topic.name].result(ANSWERED_S)
             wrong = {key: value for key, value in self._config(topic).items() if now[key].value != value}
             if wrong:
                 changes.append(_settings(topic.name, wrong))

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from tocsin.deploy.policy.acls import WAIT_S
+from tocsin.deploy.policy.acls import ANSWERED_S
 from tocsin.schemas.bundle import Mechanism
 
 SCRAM_ITERATIONS: Final = 4096
@@ -40,7 +40,7 @@ def other_than(mechanism: Mechanism) -> Mechanism:
 def scram_users(admin: AdminClient) -> dict[str, frozenset[Mechanism]]:
     """Every user, with the mechanisms by which it has a password. Raises KafkaException."""
     described: Any = admin.describe_user_scram_credentials()
-    found: Mapping[str, Any] = described.result(WAIT_S)
+    found: Mapping[str, Any] = described.result(ANSWERED_S)
     return {
         login: frozenset(_NAMES[info.mechanism.value] for info in one.scram_credential_infos)
         for login, one in found.items()
@@ -75,4 +75,4 @@ def delete_credentials(admin: AdminClient, credentials: Collection[tuple[str, Me
 def _alter(admin: AdminClient, changes: Collection[UserScramCredentialAlteration]) -> None:
     if changes:
         for future in admin.alter_user_scram_credentials(cast("Any", [*changes])).values():
-            future.result(WAIT_S)
+            future.result(ANSWERED_S)
