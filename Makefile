@@ -4,6 +4,8 @@ BIN := .venv/bin
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
+TESTS := $(patsubst %/,%,$(filter-out %/__pycache__/,$(wildcard tests/*/)))
+QUICK := tests/unit tests/interop
 SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 
 .PHONY: help setup demo test up down faults drills bench sbom bench-stock bench-policy observe dashboards observe-tools lint types mypy pyright clean
@@ -52,8 +54,8 @@ test: export JDK_JAVA_OPTIONS := "-XX:AOTCache=$(CURDIR)/.tocsin/brokers.aot" -X
 test: lint  ## lint, types, unit and integration tests (real Kafka), short fault runs
 	@$(SIDE_BY_SIDE) mypy pyright .tocsin/brokers.aot
 	tocsin schemas lint
-	@# in the order of their names: by default files of few tests come last, which are the longest
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
+	@# what needs no Kafka first, then in the order of names: by default files of few tests come last, which are the longest
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 $(QUICK) $(filter-out $(QUICK),$(TESTS))
 
 faults: setup  ## the long fault runs (two at a time, more than an hour)
 	TOCSIN_FAULTS=long pytest --numprocesses 2 --dist worksteal tests/faults tests/bench tests/integration/test_policy_files.py \

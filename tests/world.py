@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -278,7 +279,7 @@ def running(
 
 def tocsin(*words: str, code: int | None = 0) -> list[dict[str, Any]]:
     """What the command `tocsin` says with these words, which ends with `code`, or as it will; in this process."""
-    out, err, before = StringIO(), StringIO(), sys.argv
+    out, err, before, garbage = StringIO(), StringIO(), sys.argv, gc.get_threshold()
     sys.argv = ["tocsin", *words, "--output", "json"]
     try:
         with redirect_stdout(out), redirect_stderr(err):
@@ -288,6 +289,7 @@ def tocsin(*words: str, code: int | None = 0) -> list[dict[str, Any]]:
         ended = end.code or 0
     finally:
         sys.argv = before
+        gc.set_threshold(*garbage)  # a command ends soon, and collects little
     assert code in (None, ended), err.getvalue() + out.getvalue()
     return [json.loads(line) for line in out.getvalue().splitlines()]
 

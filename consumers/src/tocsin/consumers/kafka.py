@@ -297,6 +297,8 @@ class KafkaWriter:
         return self._producer.flush(timeout_s)
 
     def close(self) -> None:
-        """Report everything as not done and forget it."""
-        self._producer.purge()
-        self._producer.flush(_PURGE_S)
+        """Report everything as not done, forget it, and end the client's threads."""
+        with suppress(RuntimeError):  # closed before
+            self._producer.purge()
+            self._producer.flush(_PURGE_S)
+            self._producer.close()

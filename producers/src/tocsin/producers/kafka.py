@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -93,8 +94,13 @@ class KafkaWriter:
         return self._served(lambda: self._producer.flush(timeout_s))
 
     def close(self) -> None:
-        """Report everything as not done and forget it; some of it may have been written all the same."""
-        self._purge()
+        """Report everything as not done, forget it, and end the client's threads.
+
+        Some of it may have been written all the same.
+        """
+        with suppress(RuntimeError):  # closed before
+            self._purge()
+            self._served(lambda: int(self._producer.close()))
 
     def _purge(self) -> None:
         self._producer.purge()
