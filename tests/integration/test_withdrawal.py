@@ -16,6 +16,7 @@ from tests.load import publish
 from tests.world import World, revised, takedown, tocsin, wait_until
 from tocsin.consumers.copies import Received
 from tocsin.consumers.inbox import Inbox
+from tocsin.consumers.withdrawals_reader import WithdrawalsReader
 from tocsin.producers.publisher import Publisher
 from tocsin.schemas.models import SiteTakenDown
 from tocsin.schemas.uuid7 import uuid7
@@ -95,6 +96,10 @@ def test_the_operator_sees_who_has_not_acknowledged(world: World) -> None:
     _wait(world, "reader-02", key, None)
     words = ["withdrawals", "--home", str(world.home), "--lane", "se", "--overdue"]
     assert _states(tocsin(*words, "0", code=3), key)["reader-02"] == ("WAITING", True)
+    with WithdrawalsReader(world.service("fanout"), []) as reader:
+        assert reader.read() == []
+        reader.follow(["se"])  # a jurisdiction has come since the service was started
+        assert key in {one.lineage for one in reader.read()}
     with _serving(words) as metrics:
         wait_until(lambda: 'overdue{lane="se",member="reader-02"}' in metrics(), 20, "the metric")
         for member in ("reader-00", "reader-01", "reader-02"):

@@ -326,3 +326,8 @@ def test_another_history_by_the_same_key_is_found(world: World, tmp_path: Path) 
     assert cosigned.startswith((evidence / "seen").read_bytes())
     assert (fresh / "cosigned" / TOPIC).read_bytes() == cosigned
     assert (world.home / "sealer" / TOPIC / CHECKPOINT).read_bytes() != note
+    # once the head is dealt with, its evidence is told of all the same
+    _witness(fresh, tiles, code=3)
+    again = tocsin("audit", "witness", "--as", str(fresh), "--tiles", tiles, "--once", code=3)
+    assert [row["detail"] for row in again if row["outcome"] == "forked"] == [str(evidence)]
+    assert not any(row["outcome"] == "waiting" for row in again)

@@ -98,9 +98,9 @@ class Witnessing:
         return sum(map(len, self._waiting.values()))
 
     @property
-    def forks(self) -> int:
-        """How many contradictions were ever found: the folders of evidence that are there."""
-        return len(kept_forks(self._state.parent))
+    def forks(self) -> list[Path]:
+        """The folders of evidence that are there, one for each contradiction that was ever found."""
+        return kept_forks(self._state.parent)
 
     def take(self, notes: Iterable[bytes]) -> None:
         """Take in heads that were shown since, in their order. They wait until a look has compared them."""

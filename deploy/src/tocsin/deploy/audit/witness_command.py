@@ -75,6 +75,7 @@ def witness(
             return
         kept = {str(path): path.read_bytes() for path in checkpoint or ()}
         rows = [*service.look(), *(row for name, note in kept.items() for row in service.compare(name, note))]
+        rows += service.found_before(rows)
         show(rows, output, title="heads")
         if output is Output.TABLE:
             console.print(f"this witness's key: {service.witnessing.key.text()}", soft_wrap=True)
@@ -112,7 +113,7 @@ class _Service:
             now_s = time.time()
             self.look()
             entries = {topic: one.entries for topic, one in self._looked.items()}
-            metrics.looked(entries, self.witnessing.forks, self.witnessing.waiting, now_s)
+            metrics.looked(entries, len(self.witnessing.forks), self.witnessing.waiting, now_s)
 
         serve(metrics, look, port=port, every_s=every_s, what="witness", failed="not_witnessed")
 
@@ -124,6 +125,15 @@ class _Service:
         if not self.witnessing.waiting:
             self._heads.keep()
         return [row for topic, one in self._looked.items() for row in _rows(topic, CHECKPOINTS_TOPIC, one, "cosigned")]
+
+    def found_before(self, rows: Sequence[Row]) -> list[Row]:
+        """What was found to contradict itself by an earlier look, by its evidence: the head itself is dealt with."""
+        told = {row["detail"] for row in rows}
+        return [
+            {"log": folder.name, "from": "forks", "entries": None, "outcome": "forked", "detail": str(folder)}
+            for folder in self.witnessing.forks
+            if str(folder) not in told
+        ]
 
     def compare(self, name: str, note: bytes) -> list[Row]:
         """Compare a head that somebody kept."""
