@@ -149,6 +149,7 @@ def test_a_second_look_without_news_signs_nothing(world: World, tmp_path: Path) 
 def test_heads_wait_while_nobody_hands_out_the_tiles(world: World, tmp_path: Path) -> None:
     """That is no fork; they are compared once somebody does."""
     bundle, tiles = _bundle(world, "reader-01", tmp_path), str(world.home / "sealer")
+    _more(world)
     _witness(bundle, tiles)
     _more(world)
     waiting = _witness(bundle, str(tmp_path / "nowhere"), code=1)
