@@ -91,11 +91,9 @@ class Fanout:
         bundle: Bundle,
         subscriptions: Mapping[str, Subscription],
         settings: FanoutSettings,
-        *,
-        metrics: FanoutMetrics | None = None,
     ) -> None:
         config = bundle.kafka_config()
-        self.metrics = metrics or FanoutMetrics()
+        self.metrics = FanoutMetrics()
         self.metrics.gauge("tocsin_line_test_seconds").set(settings.line_test_s)
         self._settings = settings
         self.health = Health()

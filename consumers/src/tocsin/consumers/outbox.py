@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from typing import Any, Final, Self, cast, get_args
 
@@ -258,14 +258,9 @@ class Outbox:
                     log.warning("outbox_record_refused", topic=self._topic, offset=record.offset, reason=str(refusal))
         return outboxes, known.directory
 
-    @contextmanager
-    def _reading(self, given: Reader | None, topic: str) -> Generator[Reader]:
+    def _reading(self, given: Reader | None, topic: str) -> AbstractContextManager[Reader]:
         """The reader that was given, or one of Kafka that is closed afterwards."""
-        if given is not None:
-            yield given
-            return
-        with closing(KafkaReader(self._bundle.kafka_config(), topic, None)) as made:
-            yield made
+        return nullcontext(given) if given else closing(KafkaReader(self._bundle.kafka_config(), topic, None))
 
     def _records(self, reader: Reader) -> Iterator[BusRecord]:
         began = time.monotonic()

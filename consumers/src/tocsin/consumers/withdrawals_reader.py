@@ -83,6 +83,11 @@ class WithdrawalsReader(MembersReader):
         if self._retractions.keys() != before.keys():
             self._ledgers.follow({lane: one.apply for lane, one in self._retractions.items()})
 
+    @property
+    def lanes(self) -> list[str]:
+        """The lanes of which it tells."""
+        return [*self._retractions]
+
     def read(self) -> list[Withdrawal]:
         """Every retracted lineage and each member that is to know of it, as of now.
 

@@ -7,7 +7,7 @@ comes twice).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -35,12 +35,11 @@ log = structlog.get_logger()
 class Shipper:
     """Ships the logs in the folders under `logs`, each a broker's. `bundle` is the shipper's."""
 
-    def __init__(self, bundle: Bundle, logs: Path, *, now: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(self, bundle: Bundle, logs: Path) -> None:
         config = bundle.kafka_config()
         # parts of a log repeat each other
         self._writing = {**config, "compression.type": "zstd"}
         self._logs = logs
-        self._now = now
         self._run = str(uuid4())
         self._claimed: frozenset[str] = frozenset()
         self._superseded: str | None = None
@@ -94,7 +93,7 @@ class Shipper:
 
     def _claim(self, names: Sequence[str]) -> None:
         for name in names:
-            self._write(claim_of(name, self._run, self._now()))
+            self._write(claim_of(name, self._run, wall_clock_ms()))
         self._read_back(names)
         self._claimed = frozenset(names)
         log.info("logs_claimed", sources=[*names])
@@ -119,7 +118,7 @@ class Shipper:
         position = self._topic.position(name)
         with log_files(self._logs / name) as files:
             self.lag[name] = bytes_behind(files, position)
-            for part in parts(files, position, self._now()):
+            for part in parts(files, position, wall_clock_ms()):
                 self._write(value_of(name, self._run, claim, part))
                 self._count(name, part)
 

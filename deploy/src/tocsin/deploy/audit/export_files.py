@@ -100,7 +100,7 @@ def whose(coalition: str, roots: Roots, exported_at: datetime) -> dict[str, Any]
     }
 
 
-def write_manifest(folder: Path, coalition: str, roots: Roots, exported_at: datetime) -> Manifest:
+def write_manifest(folder: Path, coalition: str, roots: Roots, exported_at: datetime) -> None:
     """Say that the export in a folder is whole; all of it must be durable by then, and nothing be written after."""
     made = Manifest(
         format=FORMAT,
@@ -109,7 +109,6 @@ def write_manifest(folder: Path, coalition: str, roots: Roots, exported_at: date
     )
     write_file(folder / MANIFEST, made.model_dump_json(indent=1).encode() + b"\n")
     sync_folder(folder)
-    return made
 
 
 def alerts_json(alerts: Mapping[str, AlertEnds]) -> bytes:

@@ -48,7 +48,7 @@ def withdrawals(
     with WithdrawalsReader(bundle, asked) as reader:
         if metrics_port is not None:
             port = PortOptions(metrics_port, metrics_address, metrics_cert, metrics_key)
-            _serve(reader, lambda: lane or lanes(bundle), after_ms, port, every)
+            _serve(reader, lambda: asked if lane else lanes(bundle), after_ms, port, every)
             return
         rows = withdrawal_rows(reader.read(), time.time_ns() // 1_000_000, after_ms)
     show(rows, output, title="withdrawals")
@@ -65,11 +65,10 @@ def _serve(
     metrics = WithdrawalsMetrics()
 
     def look() -> None:
-        there = of_lanes()  # a jurisdiction may have come
-        reader.follow(there)
-        metrics.read(reader.read(), there, time.time_ns() // 1_000_000, after_ms)
+        reader.follow(of_lanes())  # a jurisdiction may have come
+        metrics.read(reader.read(), reader.lanes, time.time_ns() // 1_000_000, after_ms)
 
-    what = f"withdrawals of {', '.join(of_lanes())}"
+    what = f"withdrawals of {', '.join(reader.lanes)}"
     serve(metrics, look, port=port, every_s=every_s, what=what, failed="withdrawals_not_read")
 
 
